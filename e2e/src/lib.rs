@@ -1,0 +1,1 @@
+//! Whole-stack tests; see `tests/`.

@@ -1,0 +1,113 @@
+//! The answers of the public API. Requests are snake_case, answers camelCase; later versions only add members.
+//! Times are RFC 3339 in UTC. Environment, prompt and credentials are in no answer.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::claims::Role;
+use crate::ids::{RunnerId, SessionId};
+use crate::secret::Secret;
+use crate::state::{EndReason, SessionState, Stage};
+
+pub use crate::spec::CreateSession;
+
+/// A session, as `GET /api/sessions/{id}` shows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SessionView {
+    pub session_id: SessionId,
+    pub state: SessionState,
+    pub stage: Stage,
+    pub code_url: String,
+    pub command: String,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    pub created_at: String,
+    /// When the command began to run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<String>,
+    /// When the session ends at the latest.
+    pub expires_at: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub end_reason: Option<EndReason>,
+    /// The command's exit code, 0 to 255; 128 + n when signal n ended it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit_code: Option<i32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signal: Option<String>,
+    /// One sentence about the end, where there is more to say than the reason.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub end_message: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub runner_id: Option<RunnerId>,
+    /// Local mode: the folder that the command runs in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workspace: Option<String>,
+}
+
+/// What creating a session, or asking for a further token, gives: a way in, once.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Entry {
+    pub session_id: SessionId,
+    /// The one-time token (JWT, RS256); already part of both URLs.
+    #[serde(rename = "sessionJWT")]
+    pub session_jwt: Secret,
+    /// Open this in a browser, once.
+    pub terminal_url: String,
+    /// Or connect a ttyd or `tty.r1` client to this, once.
+    pub web_socket_url: String,
+    pub role: Role,
+    /// When the token can no longer be used.
+    pub token_expires_at: String,
+    pub expires_at: String,
+    pub state: SessionState,
+    pub stage: Stage,
+}
+
+/// A page of sessions, newest first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SessionPage {
+    pub sessions: Vec<SessionView>,
+    /// Pass it as `cursor` for the next page; absent on the last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_cursor: Option<String>,
+}
+
+/// The body of `POST /api/sessions/{id}/tokens`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MintToken {
+    pub role: Role,
+}
+
+/// The answer of `/healthz`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Health {
+    /// `ok`, or `degraded` while the database is away.
+    pub status: String,
+    pub version: String,
+    pub uptime_secs: u64,
+    pub db_healthy: bool,
+}
+
+/// The JSON Schema (2020-12) of every request and answer, committed as `docs/api.schema.json`.
+pub fn schema() -> serde_json::Value {
+    #[derive(JsonSchema)]
+    #[allow(dead_code, reason = "only its schema is used: one document that refers to every type")]
+    struct Api {
+        create_session: CreateSession,
+        entry: Entry,
+        session: SessionView,
+        session_page: SessionPage,
+        mint_token: MintToken,
+        health: Health,
+        problem: crate::problem::ProblemBody,
+    }
+    schemars::schema_for!(Api).to_value()
+}
