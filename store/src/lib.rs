@@ -1,1 +1,158 @@
-//! store
+//! Where sessions, runners, one-time tokens, tickets, idempotency, API keys and the audit trail are kept.
+//!
+//! The database is the truth; everything here is one transaction, and takes `now` from its caller so that time can be
+//! tested. What callers branch on is in the answer; [`StoreError`] is for what went wrong.
+
+mod access;
+mod records;
+mod runners;
+mod seal;
+mod sessions;
+pub mod sqlite;
+
+use async_trait::async_trait;
+use session::{ApiKeyId, RunnerId, Secret, SessionId, Stage};
+use session::state::Ended;
+use tokio::sync::broadcast;
+
+pub use access::{ApiKey, AuditEntry, NewApiKey, NewTicket, NewToken, TicketOutcome};
+pub use records::{Filter, Pruned, Retention, Route, RunnerRecord, RunnerState, SessionRecord};
+pub use runners::{Assignment, Beat, NewRunner, ReadyOutcome, RunnerCall};
+pub use seal::{SealError, SealKey};
+pub use sessions::{Advance, Creation, EndOutcome, Idempotency, NewSession, Placement, Rate};
+
+/// A moment, in UTC, kept to the millisecond.
+pub type Time = jiff::Timestamp;
+
+/// SHA-256 of a token, key or body: what is stored instead of the thing itself.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Digest(pub [u8; 32]);
+
+impl Digest {
+    pub fn of(bytes: &[u8]) -> Self {
+        let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes);
+        // SHA-256 has 32 bytes.
+        Self(digest.as_ref().try_into().expect("32 bytes"))
+    }
+}
+
+impl std::fmt::Debug for Digest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Digest")
+    }
+}
+
+/// What went wrong with the database. The text is for the log, never for a caller.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Away, busy for too long, or out of space: may work later.
+    #[error("database unavailable: {0}")]
+    Unavailable(String),
+    /// A statement failed that should not have.
+    #[error("database error: {0}")]
+    Database(String),
+    /// A row that does not say what it must.
+    #[error("unreadable row: {0}")]
+    Corrupt(String),
+    #[error(transparent)]
+    Seal(#[from] SealError),
+}
+
+pub type Result<T> = std::result::Result<T, StoreError>;
+
+/// The database, as every other part sees it. One contract test suite runs on each implementation.
+#[async_trait]
+pub trait Store: Send + Sync + 'static {
+    // Sessions.
+
+    /// One transaction: idempotency, rate, capacity, session row, claim of an idle runner or a new one reserved for
+    /// it, and the first one-time token.
+    async fn create_session(&self, new: NewSession, now: Time) -> Result<Creation>;
+    async fn session(&self, id: SessionId) -> Result<Option<SessionRecord>>;
+    /// Newest first.
+    async fn sessions(&self, filter: Filter) -> Result<Vec<SessionRecord>>;
+    /// Records that the session has come to `stage`, unless it is past it or `epoch` is not its own. The session's
+    /// secrets are dropped from `assigned` on, since the runner has them.
+    async fn advance(&self, id: SessionId, epoch: u64, stage: Stage, now: Time) -> Result<Advance>;
+    /// Ends a session: legal in every state; the first reason wins. `epoch` fences a runner's own report; `None` is
+    /// for those who may end any assignment (the API, the reconciler).
+    async fn end(&self, id: SessionId, epoch: Option<u64>, ended: Ended, now: Time) -> Result<EndOutcome>;
+
+    // Ways in.
+
+    /// Adds a one-time token to a session; `false` when there is no such session.
+    async fn add_token(&self, session: SessionId, token: NewToken) -> Result<bool>;
+    /// Whether a token could still be consumed.
+    async fn token_waits(&self, jti: &str, session: SessionId, now: Time) -> Result<bool>;
+    /// Consumes a token, and records the ticket that its holder gets, in one transaction. `None`: it was used, has
+    /// expired, or never was. Of any number of simultaneous attempts exactly one gets the role.
+    async fn consume_token(
+        &self,
+        jti: &str,
+        session: SessionId,
+        ticket: Option<NewTicket>,
+        now: Time,
+    ) -> Result<Option<session::Role>>;
+    /// Redeems a resume ticket for its successor, in one transaction. A superseded ticket stays good for 60 s or until
+    /// its successor is used; one presented after that ends its family.
+    async fn redeem_ticket(
+        &self,
+        ticket: Digest,
+        session: SessionId,
+        successor: NewTicket,
+        now: Time,
+    ) -> Result<TicketOutcome>;
+    /// Whom a page token speaks for.
+    async fn page_token(&self, token: Digest, session: SessionId) -> Result<Option<session::Role>>;
+    /// What a gateway needs to know of a session.
+    async fn route(&self, id: SessionId) -> Result<Option<Route>>;
+
+    // Keys and the audit trail.
+
+    async fn add_api_key(&self, key: NewApiKey, now: Time) -> Result<ApiKey>;
+    /// The key with this hash, unless it was revoked.
+    async fn api_key(&self, hash: Digest) -> Result<Option<ApiKey>>;
+    /// All that are not revoked, oldest first.
+    async fn api_keys(&self) -> Result<Vec<ApiKey>>;
+    async fn revoke_api_key(&self, id: ApiKeyId, now: Time) -> Result<bool>;
+    async fn audit(&self, entry: AuditEntry, now: Time) -> Result<()>;
+
+    // Runners.
+
+    /// Adds a blank runner that no session has asked for (a standby).
+    async fn add_runner(&self, new: NewRunner, now: Time) -> Result<()>;
+    /// A runner calls home. Idempotent for the same boot token and secret; any other secret is refused.
+    async fn runner_ready(&self, call: RunnerCall, now: Time) -> Result<ReadyOutcome>;
+    async fn runner(&self, id: RunnerId) -> Result<Option<RunnerRecord>>;
+    /// All that are not gone.
+    async fn runners(&self) -> Result<Vec<RunnerRecord>>;
+    /// The secret that the runner drew; `None` before it called home and after it is gone.
+    async fn runner_secret(&self, id: RunnerId) -> Result<Option<Secret>>;
+    /// Keeps the launcher's own note about a runner (a process id, a Job's name).
+    async fn set_runner_handle(&self, id: RunnerId, handle: String) -> Result<()>;
+    /// What to send to a runner that is ready and has a session that is not ended; `None` otherwise.
+    async fn assignment(&self, runner: RunnerId) -> Result<Option<Assignment>>;
+    /// Gives a session another runner in place of one that cannot be reached, with the next epoch. `None` when the
+    /// session has ended or has another runner by now. The old one is gone.
+    async fn replace_runner(
+        &self,
+        session: SessionId,
+        old: RunnerId,
+        new: NewRunner,
+        now: Time,
+    ) -> Result<Option<u64>>;
+    /// Records that runners live, in one batch.
+    async fn beat(&self, beats: Vec<Beat>, now: Time) -> Result<()>;
+    /// Records that a runner is gone, and drops its secret. Answers the session it had, if it had one.
+    async fn runner_gone(&self, id: RunnerId, now: Time) -> Result<Option<SessionId>>;
+
+    // Upkeep.
+
+    /// Deletes what is over: ended sessions with all that is theirs, expired tokens, tickets and idempotency rows,
+    /// runners that are gone.
+    async fn prune(&self, retention: Retention, now: Time) -> Result<Pruned>;
+    /// One round trip to the database.
+    async fn ping(&self) -> Result<()>;
+    /// Wakes readers when a session may have changed. A hint: it may be lost, so readers also look now and then.
+    fn changes(&self) -> broadcast::Receiver<SessionId>;
+}

@@ -1,0 +1,84 @@
+//! Creating, advancing and ending sessions: what goes in, and what comes out.
+
+use session::{ApiKeyId, RunnerId, SessionId, SessionSecrets, SessionSpec};
+
+use crate::{Digest, NewRunner, NewToken, SessionRecord, Time};
+
+/// A session to create.
+#[derive(Debug, Clone)]
+pub struct NewSession {
+    pub id: SessionId,
+    pub spec: SessionSpec,
+    pub secrets: SessionSecrets,
+    pub api_key: ApiKeyId,
+    pub expires_at: Time,
+    pub idempotency: Option<Idempotency>,
+    /// `None`: unlimited.
+    pub rate: Option<Rate>,
+    /// The most sessions that may be active at once; `None`: unlimited.
+    pub max_sessions: Option<u32>,
+    pub token: NewToken,
+    pub placement: Placement,
+}
+
+/// A caller's promise that requests with the same key are the same request.
+#[derive(Debug, Clone)]
+pub struct Idempotency {
+    /// As sent; scoped by the API key.
+    pub key: String,
+    /// Of the request's body.
+    pub body: Digest,
+}
+
+/// At most `per_minute` creations by `scope` in any 60 seconds.
+#[derive(Debug, Clone)]
+pub struct Rate {
+    pub scope: String,
+    pub per_minute: u32,
+}
+
+/// Where a session's terminal will be.
+#[derive(Debug, Clone)]
+pub enum Placement {
+    /// An idle runner, or this new one.
+    Runner(NewRunner),
+    /// A ttyd-compatible server at a fixed address, `HOST:PORT`.
+    Fixed { runner: RunnerId, address: String },
+}
+
+/// How a creation went.
+#[derive(Debug, Clone)]
+pub enum Creation {
+    /// `claimed`: an idle runner was taken, so the new one must not be launched.
+    Created { session: SessionRecord, runner: RunnerId, claimed: bool },
+    /// The same key and body came before. The new token belongs to that session.
+    Repeated(SessionRecord),
+    /// The same key came before with another body.
+    IdempotencyMismatch,
+    RateLimited { retry_after_secs: u64 },
+    AtCapacity { active: u32 },
+}
+
+/// How a report of a stage was taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Advance {
+    Moved,
+    /// Late or repeated: the session is there already or past it.
+    Unchanged,
+    /// The session has ended, or another runner has it: the reporter must stop.
+    Fenced,
+    Unknown,
+}
+
+/// How an end was taken.
+#[derive(Debug, Clone, PartialEq)]
+pub enum EndOutcome {
+    /// This reason is the one.
+    Ended(SessionRecord),
+    /// An earlier reason stays.
+    Already(SessionRecord),
+    /// The epoch is not the session's own.
+    Fenced,
+    Unknown,
+}
+
