@@ -1,0 +1,162 @@
+// One terminal session in this page: what each frame does to the terminal, the stream's position and the status, and
+// what is sent because of it. It holds no socket and no DOM element of its own.
+
+import type { Connection } from './connection';
+import {
+  PAUSE,
+  RESUME,
+  TTY_R1,
+  decodeServerFrame,
+  encodeAck,
+  encodeHello,
+  encodeInput,
+  encodeInputAt,
+  encodeResize,
+  type Exit,
+  type Role,
+  type Start,
+  type Wire,
+} from './protocol';
+import { Sizing } from './sizing';
+import type { Status } from './status';
+import type { TabStore } from './storage';
+import { StreamPosition, type InputPart } from './stream';
+import type { TerminalView } from './terminal';
+
+/** Unparsed output at which a stock ttyd is asked to pause, and at which to go on. */
+const PAUSE_ABOVE = 2 * 1024 * 1024;
+const RESUME_BELOW = 256 * 1024;
+
+export class TerminalSession {
+  readonly sizing: Sizing;
+  readonly stream = new StreamPosition();
+  role: Role = 'operator';
+  stage: string | null = null;
+  exit: Exit | null = null;
+  private wire: Wire = TTY_R1;
+  private connection: Connection | null = null;
+  private unparsed = 0;
+  private paused = false;
+
+  constructor(
+    private readonly view: TerminalView,
+    private readonly status: Status,
+    private readonly store: TabStore,
+  ) {
+    this.sizing = new Sizing(view, (size) => void this.connection?.send(encodeResize(size)));
+  }
+
+  use(connection: Connection): void {
+    this.connection = connection;
+  }
+
+  /** The first message of a connection. */
+  hello(): Uint8Array<ArrayBuffer> {
+    const size = this.role === 'viewer' ? null : this.sizing.proposed();
+    return encodeHello(size, this.stream.resume(this.store.get().client));
+  }
+
+  connected(wire: Wire): void {
+    this.wire = wire;
+    this.paused = false;
+    if (wire === TTY_R1) return;
+    // A stock server starts its program anew for each connection, and says nothing of stages.
+    this.sizing.startStock();
+    this.view.setReadOnly(false);
+    this.setStage('running');
+  }
+
+  disconnected(): void {
+    this.stream.disconnected();
+  }
+
+  /** From the terminal: typed, or an answer. */
+  input(bytes: Uint8Array): void {
+    if (this.role === 'viewer' || this.exit) return;
+    if (this.wire !== TTY_R1) {
+      this.connection?.send(encodeInput(bytes));
+      return;
+    }
+    const parts = this.stream.input(bytes);
+    if (parts) this.sendInput(parts);
+    else this.status.notice('Too much was typed while disconnected. The rest is not kept.');
+  }
+
+  frame(message: ArrayBuffer): void {
+    const frame = decodeServerFrame(message);
+    switch (frame?.type) {
+      case 'output':
+        return this.output(frame.bytes);
+      case 'snapshot':
+        return this.view.write(frame.bytes, true);
+      case 'start':
+        return this.start(frame.start);
+      case 'resized':
+        return this.view.inOrder(() => this.sizing.serverResized(frame.size));
+      case 'inputAck':
+        return this.stream.confirm(frame.offset);
+      case 'waiting':
+        this.status.waiting(frame.text);
+        return this.setStage(frame.stage);
+      case 'tickets':
+        return this.store.keepTickets(frame.ticket, frame.pageToken);
+      case 'title':
+        return this.status.title(frame.title);
+      case 'exit':
+        return this.ended(frame.exit);
+    }
+  }
+
+  private start(start: Start): void {
+    this.role = start.role;
+    this.view.setReadOnly(start.role === 'viewer');
+    this.status.role(start.role);
+    if (start.mode !== 'delta') this.view.resetTo(start);
+    const toSend = this.stream.start(start);
+    this.sizing.startStream(start.role, start);
+    this.sendInput(toSend);
+    if (start.mode === 'snapshot' && start.lost > 0) this.status.lost(start.lost);
+    if (this.stage === null) this.setStage('running');
+    // Nothing to replay: the snapshot, or the screen that is here, is the present.
+    if (this.stream.caughtUp) this.view.inOrder(() => this.sizing.caughtUp());
+  }
+
+  private output(bytes: Uint8Array): void {
+    this.status.hasOutput();
+    if (this.wire !== TTY_R1) return this.stockOutput(bytes);
+    for (const part of this.stream.output(bytes)) {
+      this.view.write(part.bytes, part.replay, () => {
+        const offset = this.stream.outputParsed(part);
+        if (part.replay && this.stream.caughtUp) this.sizing.caughtUp();
+        if (offset !== null) this.connection?.send(encodeAck(offset));
+      });
+    }
+  }
+
+  private stockOutput(bytes: Uint8Array): void {
+    this.unparsed += bytes.length;
+    if (!this.paused && this.unparsed > PAUSE_ABOVE) this.paused = this.connection?.send(PAUSE) ?? false;
+    this.view.write(bytes, false, () => {
+      this.unparsed -= bytes.length;
+      if (this.paused && this.unparsed < RESUME_BELOW) this.paused = !(this.connection?.send(RESUME) ?? false);
+    });
+  }
+
+  private ended(exit: Exit): void {
+    this.exit = exit;
+    this.connection?.noteExit();
+    this.setStage('ended');
+    // The banner takes its place below the last output, not before it is there.
+    this.view.inOrder(() => this.status.ended(exit));
+    this.view.setReadOnly(true);
+  }
+
+  private setStage(stage: string): void {
+    this.stage = stage;
+    this.status.stage(stage);
+  }
+
+  private sendInput(parts: InputPart[]): void {
+    for (const part of parts) this.connection?.send(encodeInputAt(part.offset, part.bytes));
+  }
+}

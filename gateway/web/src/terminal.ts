@@ -1,0 +1,172 @@
+// xterm.js and its add-ons: what is written, in which order resets and resizes happen, which of its data is typed and
+// which is an answer to a program's query, and how large its letters are. It knows nothing of connections.
+
+import { FitAddon } from '@xterm/addon-fit';
+import { UnicodeGraphemesAddon } from '@xterm/addon-unicode-graphemes';
+import { WebLinksAddon } from '@xterm/addon-web-links';
+import { WebglAddon } from '@xterm/addon-webgl';
+import { Terminal } from '@xterm/xterm';
+import type { Size } from './protocol';
+import { followTheme } from './theme';
+
+const FONT = 'ui-monospace, SFMono-Regular, Menlo, Consolas, "DejaVu Sans Mono", "Liberation Mono", monospace';
+const MIN_FONT_PX = 5;
+const CAN = '\x18';
+
+export interface TerminalEvents {
+  /** Bytes for the program: typed, or answers that it may have. */
+  onInput: (bytes: Uint8Array) => void;
+  onSelection: (selected: boolean) => void;
+  onTitle: (title: string) => void;
+  /** The address that the pointer is on, to be shown before it is opened; null when it has left. */
+  onLinkHover: (uri: string | null) => void;
+}
+
+export class TerminalView {
+  readonly term: Terminal;
+  /** Whether this terminal is the one that answers the program's queries. */
+  answersQueries = false;
+  /** Changes typed text on its way, for the touch keys' Ctrl. */
+  typedFilter: (text: string) => string = (text) => text;
+  private readonly fit = new FitAddon();
+  private readonly baseFontPx: number;
+  /** For each write that is not parsed yet, whether it is a replay. The first is the one that is being parsed. */
+  private readonly pending: boolean[] = [];
+  private typing = false;
+  private letterbox: Size | null = null;
+
+  constructor(private readonly host: HTMLElement, private readonly events: TerminalEvents) {
+    this.baseFontPx = window.matchMedia('(max-width: 600px)').matches ? 12 : 14;
+    this.term = new Terminal({
+      allowProposedApi: true,
+      cursorBlink: true,
+      fontFamily: FONT,
+      fontSize: this.baseFontPx,
+      scrollback: 10_000,
+      macOptionIsMeta: true,
+      rightClickSelectsWord: false,
+      minimumContrastRatio: 1,
+      linkHandler: {
+        activate: (_event, uri) => openLink(uri),
+        hover: (_event, uri) => events.onLinkHover(uri),
+        leave: () => events.onLinkHover(null),
+      },
+    });
+    followTheme((theme) => (this.term.options.theme = theme));
+    this.loadAddons();
+    this.term.open(host);
+    this.loadWebgl();
+    this.listen();
+  }
+
+  /** Whether the last bytes to come are on the screen. */
+  get drained(): boolean {
+    return this.pending.length === 0;
+  }
+
+  write(bytes: Uint8Array | string, replay: boolean, parsed: () => void = () => {}): void {
+    this.pending.push(replay);
+    this.term.write(bytes, () => {
+      this.pending.shift();
+      parsed();
+    });
+  }
+
+  /** Does something at its place in the stream: behind what has been written so far, before what comes next. */
+  inOrder(action: () => void): void {
+    this.write('', false, action);
+  }
+
+  /** An empty terminal of this size. CAN ends a half-written escape sequence, which a reset would leave open. */
+  resetTo(size: Size): void {
+    this.write(CAN, true, () => {
+      this.term.reset();
+      this.term.resize(size.cols, size.rows);
+    });
+  }
+
+  setReadOnly(readOnly: boolean): void {
+    this.term.options.disableStdin = readOnly;
+    this.term.options.cursorInactiveStyle = readOnly ? 'none' : 'outline';
+    this.term.options.cursorBlink = !readOnly;
+  }
+
+  /** The size that fills the page with letters of the usual size. */
+  proposeSize(): Size {
+    this.term.options.fontSize = this.baseFontPx;
+    const fitting = this.fit.proposeDimensions();
+    return { cols: fitting?.cols ?? this.term.cols, rows: fitting?.rows ?? this.term.rows };
+  }
+
+  /** Shows a size that somebody else holds: letters small enough for all of it, never larger than usual. */
+  scaleToFit(): void {
+    const screen = this.host.querySelector('.xterm-screen')?.getBoundingClientRect();
+    if (!screen || screen.width === 0 || this.host.clientWidth === 0) return;
+    const font = this.term.options.fontSize ?? this.baseFontPx;
+    const room = Math.min((this.host.clientWidth - 2) / screen.width, (this.host.clientHeight - 2) / screen.height);
+    const scaled = Math.floor(font * room * 4) / 4;
+    this.term.options.fontSize = Math.max(MIN_FONT_PX, Math.min(this.baseFontPx, scaled));
+    this.letterbox = { cols: this.term.cols, rows: this.term.rows };
+    this.host.classList.add('letterboxed');
+  }
+
+  fillPage(): void {
+    this.letterbox = null;
+    this.host.classList.remove('letterboxed');
+    this.term.options.fontSize = this.baseFontPx;
+  }
+
+  get letterboxed(): boolean {
+    return this.letterbox !== null;
+  }
+
+  private loadAddons(): void {
+    this.term.loadAddon(this.fit);
+    this.term.loadAddon(new UnicodeGraphemesAddon());
+    this.term.loadAddon(
+      new WebLinksAddon((_event, uri) => openLink(uri), {
+        hover: (_event, uri) => this.events.onLinkHover(uri),
+        leave: () => this.events.onLinkHover(null),
+      }),
+    );
+  }
+
+  /** WebGL draws fastest; without it, or once the browser takes it away, xterm's DOM renderer goes on. */
+  private loadWebgl(): void {
+    if (!document.createElement('canvas').getContext('webgl2')) return;
+    try {
+      const webgl = new WebglAddon();
+      webgl.onContextLoss(() => webgl.dispose());
+      this.term.loadAddon(webgl);
+    } catch {
+      // The DOM renderer is in place.
+    }
+  }
+
+  private listen(): void {
+    const utf8 = new TextEncoder();
+    // xterm's public onData does not tell typed text from answers to queries; the service behind it does, just before.
+    userInputOf(this.term)(() => (this.typing = true));
+    this.term.onData((text) => {
+      const typed = this.typing;
+      this.typing = false;
+      if (typed) this.events.onInput(utf8.encode(this.typedFilter(text)));
+      else if (this.answersQueries && this.pending[0] !== true) this.events.onInput(utf8.encode(text));
+    });
+    // Mouse reports in the old encoding: one byte per character.
+    this.term.onBinary((text) => this.events.onInput(Uint8Array.from(text, (char) => char.charCodeAt(0))));
+    this.term.onSelectionChange(() => this.events.onSelection(this.term.hasSelection()));
+    this.term.onTitleChange((title) => this.events.onTitle(title));
+  }
+}
+
+/** xterm's private `onUserInput` event; a unit test holds the pinned version to it. */
+export function userInputOf(term: Terminal): (listener: () => void) => void {
+  const core = (term as unknown as { _core: { coreService: { onUserInput: (listener: () => void) => unknown } } })._core;
+  return (listener) => void core.coreService.onUserInput(listener);
+}
+
+/** Only web addresses, in a tab that cannot reach back. */
+function openLink(uri: string): void {
+  if (/^https?:\/\//i.test(uri)) window.open(uri, '_blank', 'noopener,noreferrer');
+}
