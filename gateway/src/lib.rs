@@ -1,1 +1,162 @@
-//! gateway
+//! The gateway: admits clients to terminals, keeps them informed while they wait, bridges them to runners, and serves
+//! the page. It has no signing key and no state of its own: any replica can take any connection.
+
+mod admission;
+mod assets;
+mod bridge;
+mod client;
+pub mod config;
+mod handshake;
+mod jwks;
+mod keys;
+mod metrics;
+mod origin;
+mod page;
+mod runner_link;
+mod terminal;
+mod token;
+mod waiting;
+mod wire;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, Request, State};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use service::metrics::Metrics;
+use service::{Problem, PublicAddress, Shutdown};
+use session::{ProblemType, SessionId};
+use store::Store;
+use tokio::sync::Semaphore;
+
+pub use client::MAX_HELD;
+pub use jwks::{HttpJwks, JwksError, JwksSource};
+pub use origin::{InvalidOrigin, Origin};
+
+use admission::Admission;
+use keys::KeyCache;
+use metrics::GatewayMetrics;
+use page::Page;
+use token::TokenVerifier;
+
+/// The issuer that controllers put into tokens unless they are told another.
+pub const DEFAULT_ISSUER: &str = "cliscale";
+
+/// Refused clients that are being told why at the same time; more get the bare HTTP status.
+const MAX_REFUSALS: usize = 256;
+
+#[derive(Debug, Clone)]
+pub struct GatewayConfig {
+    pub public: PublicAddress,
+    /// Sites that may show the page in a frame, and open terminals themselves.
+    pub embed_origins: Vec<Origin>,
+    /// Terminal connections at once, in this process.
+    pub max_connections: usize,
+    /// From the 101 answer until the connection must have taken it.
+    pub handshake_timeout: Duration,
+    /// How long a frame that is under way when stopping begins may take to its end.
+    pub drain_timeout: Duration,
+    /// Whose tokens are believed.
+    pub issuer: String,
+}
+
+impl Default for GatewayConfig {
+    fn default() -> Self {
+        Self {
+            public: PublicAddress::default(),
+            embed_origins: Vec::new(),
+            max_connections: 5_000,
+            handshake_timeout: Duration::from_secs(10),
+            drain_timeout: Duration::from_secs(5),
+            issuer: DEFAULT_ISSUER.to_owned(),
+        }
+    }
+}
+
+/// One gateway, cheap to clone.
+#[derive(Clone)]
+pub struct Gateway(Arc<Inner>);
+
+struct Inner {
+    config: GatewayConfig,
+    store: Arc<dyn Store>,
+    admission: Admission,
+    page: Page,
+    metrics: GatewayMetrics,
+    shutdown: Shutdown,
+    room: Arc<Semaphore>,
+    refusals: Arc<Semaphore>,
+}
+
+impl Gateway {
+    /// Needs a running tokio runtime: the verification keys are kept fresh on `shutdown`, as the connections are.
+    pub fn new(
+        config: GatewayConfig,
+        store: Arc<dyn Store>,
+        jwks: Arc<dyn JwksSource>,
+        metrics: &Metrics,
+        shutdown: Shutdown,
+    ) -> Self {
+        let keys = Arc::new(KeyCache::new(jwks));
+        let refreshed = Arc::clone(&keys);
+        let stop = shutdown.token();
+        shutdown.spawn(async move { refreshed.keep_fresh(stop).await });
+        let verifier = TokenVerifier::new(keys, config.issuer.clone());
+        Self(Arc::new(Inner {
+            admission: Admission::new(Arc::clone(&store), verifier),
+            page: Page::new(&config.embed_origins),
+            metrics: GatewayMetrics::new(metrics),
+            room: Arc::new(Semaphore::new(config.max_connections)),
+            refusals: Arc::new(Semaphore::new(MAX_REFUSALS)),
+            config,
+            store,
+            shutdown,
+        }))
+    }
+
+    /// `/ws/...`
+    pub fn router(&self) -> Router {
+        Router::new()
+            .route("/ws/{id}", get(open).fallback(refuse_method))
+            .route("/ws/_/{*path}", get(show_asset).fallback(refuse_method))
+            .route("/ws/{id}/", get(refuse_path))
+            .route("/ws/{id}/{*rest}", get(refuse_path))
+            .with_state(Arc::clone(&self.0))
+    }
+}
+
+/// `GET /ws/{id}`: the page, and upgraded the terminal.
+async fn open(
+    State(gateway): State<Arc<Inner>>,
+    path: Result<Path<String>, PathRejection>,
+    request: Request,
+) -> Response {
+    let session: Option<SessionId> = path.ok().and_then(|Path(id)| id.parse().ok());
+    let token = request.uri().query().and_then(token_of);
+    if handshake::wants_upgrade(&request) {
+        terminal::open_terminal(gateway, session, token, request).await
+    } else {
+        page::show_page(&gateway, session, token.as_deref(), request.headers()).await
+    }
+}
+
+async fn show_asset(path: Result<Path<String>, PathRejection>, request: Request) -> Response {
+    let path = path.map(|Path(path)| path).unwrap_or_default();
+    assets::show_asset(&path, request.headers())
+}
+
+async fn refuse_method() -> Response {
+    Problem::new(ProblemType::MethodNotAllowed, "only GET and HEAD are possible here").into_response()
+}
+
+async fn refuse_path() -> Response {
+    Problem::new(ProblemType::NotFound, "nothing is at this path").into_response()
+}
+
+fn token_of(query: &str) -> Option<String> {
+    let mut members = url::form_urlencoded::parse(query.as_bytes());
+    members.find(|(name, _)| name == "token").map(|(_, value)| value.into_owned())
+}

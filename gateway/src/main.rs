@@ -1,1 +1,59 @@
-fn main() {}
+//! `cliscale-gateway`: reads its settings, opens the database, serves until it is told to stop.
+
+use std::sync::Arc;
+
+use anyhow::Context;
+use axum::Router;
+use clap::Parser;
+use gateway::config::{Flags, GatewaySettings};
+use gateway::{Gateway, HttpJwks};
+use service::metrics::Metrics;
+use service::{HealthState, Problem, ServeLimits, Shutdown, serve};
+use session::ProblemType;
+use store::SealKey;
+use tokio::net::TcpListener;
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let settings = Flags::parse().check()?;
+    service::telemetry::start(settings.log_format, &settings.log);
+    run(settings).await
+}
+
+async fn run(settings: GatewaySettings) -> anyhow::Result<()> {
+    let shutdown = Shutdown::new();
+    shutdown.on_signals().context("signals")?;
+    let key = SealKey::load_or_create(&settings.encryption_key_file)?;
+    let store = service::database::open(&settings.database, key).await?;
+    let metrics = Metrics::default();
+    let health = HealthState::new(Arc::clone(&store), shutdown.token());
+    let jwks = Arc::new(HttpJwks::new(settings.jwks_url)?);
+    let gateway = Gateway::new(settings.gateway, store, jwks, &metrics, shutdown.clone());
+
+    let public = gateway.router().merge(health.router()).fallback(refuse_path);
+    let admin = metrics.router().merge(health.router());
+    serve_on(settings.listen, "clients", public, &shutdown).await?;
+    serve_on(settings.admin, "metrics and health", admin, &shutdown).await?;
+    shutdown.token().cancelled().await;
+    if !shutdown.finish(settings.drain).await {
+        tracing::warn!("connections were still open when the time to stop was over");
+    }
+    Ok(())
+}
+
+async fn serve_on(
+    address: std::net::SocketAddr,
+    what: &str,
+    router: Router,
+    shutdown: &Shutdown,
+) -> anyhow::Result<()> {
+    let listener =
+        TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address} for {what}"))?;
+    tracing::info!(address = %listener.local_addr()?, what, "listening");
+    shutdown.spawn(serve(listener, router, ServeLimits::default(), shutdown.token()));
+    Ok(())
+}
+
+async fn refuse_path() -> Problem {
+    Problem::new(ProblemType::NotFound, "nothing is at this path")
+}

@@ -1,1 +1,71 @@
-fn main() {}
+//! The `cliscale-runner` binary: parse, shield, trace, hand over.
+
+use std::fs::File;
+use std::os::fd::AsFd;
+use std::process::ExitCode;
+
+use clap::Parser;
+use runner::settings::{Args, LogFormat, Settings};
+use runner::{boot, shield};
+use session::Secret;
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
+
+/// sysexits.h: the command line or environment was wrong.
+const EX_USAGE: u8 = 64;
+/// sysexits.h: the runner itself failed.
+const EX_UNAVAILABLE: u8 = 69;
+
+fn main() -> ExitCode {
+    let oom = match shield::raise() {
+        Ok(oom) => oom,
+        Err(error) => return complain(EX_UNAVAILABLE, &format!("the runner cannot be shielded: {error}")),
+    };
+    let args = Args::parse();
+    trace(args.log_format);
+    let settings = match args.settings() {
+        Ok(settings) => settings,
+        Err(error) => return complain(EX_USAGE, &error.to_string()),
+    };
+    let (boot_token, orphaned) = match boot_token(&settings) {
+        Ok(found) => found,
+        Err(error) => return complain(EX_USAGE, &error.to_string()),
+    };
+    // The default provider of whatever speaks TLS here; installing it twice is the only way to fail.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => return complain(EX_UNAVAILABLE, &error.to_string()),
+    };
+    let ended = runtime.block_on(runner::run(settings, boot_token, oom, orphaned));
+    // A blocking read of some file must not keep an ended runner.
+    runtime.shutdown_background();
+    ended.unwrap_or_else(|error| complain(EX_UNAVAILABLE, &format!("{error:#}")))
+}
+
+fn boot_token(settings: &Settings) -> Result<(Secret, CancellationToken), boot::TokenError> {
+    if !settings.lifeline {
+        return Ok((boot::token_from_environment()?, CancellationToken::new()));
+    }
+    // Its own file, unbuffered: the standard one would read ahead of the first line.
+    let mut lifeline = File::from(std::io::stdin().as_fd().try_clone_to_owned()?);
+    let token = boot::token_from_lifeline(&mut lifeline)?;
+    Ok((token, boot::watch_lifeline(lifeline)?))
+}
+
+fn trace(format: LogFormat) {
+    let filter = EnvFilter::try_from_env("CLISCALE_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match format {
+        LogFormat::Text => lines.with_ansi(false).init(),
+        LogFormat::Json => lines.json().init(),
+    }
+}
+
+fn complain(code: u8, why: &str) -> ExitCode {
+    for line in why.lines() {
+        eprintln!("cliscale-runner: {line}");
+    }
+    ExitCode::from(code)
+}

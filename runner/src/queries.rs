@@ -57,6 +57,11 @@ impl QueryFilter {
             }
             return;
         }
+        if byte == 0x1b && matches!(self.state, State::Escape | State::Csi) {
+            // A new sequence begins; the one before it was cut short and so asked nothing.
+            shown.append(&mut self.held);
+            return self.hold(byte, State::Escape);
+        }
         self.held.push(byte);
         let next = match (self.state, byte) {
             (State::Escape, b'[') => State::Csi,

@@ -5,6 +5,9 @@ use std::collections::VecDeque;
 use bytes::{Bytes, BytesMut};
 use session::frames::Size;
 
+/// How far a line start is searched for: a full-screen program may write for long without one.
+const LINE_SEARCH: usize = 64 * 1024;
+
 /// A bounded log: pushing never fails, the oldest bytes leave.
 pub struct Ring {
     bytes: VecDeque<u8>,
@@ -53,12 +56,12 @@ impl Ring {
         read.freeze()
     }
 
-    /// The first place that starts a line; the first byte that is here when there is none.
+    /// The first place that starts a line; the first byte that is here when there is none near.
     pub fn first_line_start(&self) -> u64 {
         if self.base == 0 {
             return 0;
         }
-        self.bytes.iter().position(|&byte| byte == b'\n').map_or(self.base, |at| self.base + at as u64 + 1)
+        self.bytes.iter().take(LINE_SEARCH).position(|&byte| byte == b'\n').map_or(self.base, |at| self.base + at as u64 + 1)
     }
 
     /// Whether the next byte would start a line.

@@ -33,6 +33,11 @@ impl Problem {
         &self.body.detail
     }
 
+    /// The fields that were refused.
+    pub fn fields(&self) -> &[FieldError] {
+        &self.body.errors
+    }
+
     /// Nothing is known to be wrong with the request; the log has the reason.
     pub fn internal() -> Self {
         Self::new(ProblemType::Internal, "something went wrong on our side; the server's log has the reason")

@@ -25,7 +25,10 @@ pub struct NewTicket {
 /// How a ticket was taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TicketOutcome {
-    Redeemed { role: Role, client: ClientId },
+    Redeemed {
+        role: Role,
+        client: ClientId,
+    },
     /// Not known (any more), or superseded more than 60 s ago.
     Expired,
     /// Its successor was used before: the whole family is ended.

@@ -11,8 +11,8 @@ mod sessions;
 pub mod sqlite;
 
 use async_trait::async_trait;
-use session::{ApiKeyId, RunnerId, Secret, SessionId, Stage};
 use session::state::Ended;
+use session::{ApiKeyId, RunnerId, Secret, SessionId, Stage};
 use tokio::sync::broadcast;
 
 pub use access::{ApiKey, AuditEntry, NewApiKey, NewTicket, NewToken, TicketOutcome};
@@ -72,7 +72,8 @@ pub trait Store: Send + Sync + 'static {
     /// Newest first.
     async fn sessions(&self, filter: Filter) -> Result<Vec<SessionRecord>>;
     /// Records that the session has come to `stage`, unless it is past it or `epoch` is not its own. The session's
-    /// secrets are dropped from `assigned` on, since the runner has them.
+    /// secrets are dropped from `assigned` on, since the runner has them. `Stage::Ended` is an error here: [`Store::end`]
+    /// takes the reason with it.
     async fn advance(&self, id: SessionId, epoch: u64, stage: Stage, now: Time) -> Result<Advance>;
     /// Ends a session: legal in every state; the first reason wins. `epoch` fences a runner's own report; `None` is
     /// for those who may end any assignment (the API, the reconciler).
@@ -94,7 +95,8 @@ pub trait Store: Send + Sync + 'static {
         now: Time,
     ) -> Result<Option<session::Role>>;
     /// Redeems a resume ticket for its successor, in one transaction. A superseded ticket stays good for 60 s or until
-    /// its successor is used; one presented after that ends its family.
+    /// its successor is used, and being redeemed again replaces the successor that was not used. One presented after its
+    /// successor was used ends its family.
     async fn redeem_ticket(
         &self,
         ticket: Digest,
@@ -109,6 +111,7 @@ pub trait Store: Send + Sync + 'static {
 
     // Keys and the audit trail.
 
+    /// Adds a key; one with the same hash that is there already stays, and is the answer.
     async fn add_api_key(&self, key: NewApiKey, now: Time) -> Result<ApiKey>;
     /// The key with this hash, unless it was revoked.
     async fn api_key(&self, hash: Digest) -> Result<Option<ApiKey>>;
@@ -130,20 +133,18 @@ pub trait Store: Send + Sync + 'static {
     async fn runner_secret(&self, id: RunnerId) -> Result<Option<Secret>>;
     /// Keeps the launcher's own note about a runner (a process id, a Job's name).
     async fn set_runner_handle(&self, id: RunnerId, handle: String) -> Result<()>;
-    /// What to send to a runner that is ready and has a session that is not ended; `None` otherwise.
+    /// What to send to a runner that is ready and has a session that is not ended; `None` otherwise, and for fixed
+    /// backends. The secrets are empty once a stage says that the runner has them.
     async fn assignment(&self, runner: RunnerId) -> Result<Option<Assignment>>;
-    /// Gives a session another runner in place of one that cannot be reached, with the next epoch. `None` when the
-    /// session has ended or has another runner by now. The old one is gone.
-    async fn replace_runner(
-        &self,
-        session: SessionId,
-        old: RunnerId,
-        new: NewRunner,
-        now: Time,
-    ) -> Result<Option<u64>>;
+    /// Gives a queued session another runner in place of one that cannot be reached, with the next epoch. `None` when
+    /// the session has ended, has another runner by now, or was accepted (then its secrets are no longer here). The old
+    /// runner is gone, and no longer has a session.
+    async fn replace_runner(&self, session: SessionId, old: RunnerId, new: NewRunner, now: Time)
+    -> Result<Option<u64>>;
     /// Records that runners live, in one batch.
     async fn beat(&self, beats: Vec<Beat>, now: Time) -> Result<()>;
-    /// Records that a runner is gone, and drops its secret. Answers the session it had, if it had one.
+    /// Records that a runner is gone, and drops its secret; the session is left as it is. Answers the session that it
+    /// had, if it had one and was not replaced, and again when asked again.
     async fn runner_gone(&self, id: RunnerId, now: Time) -> Result<Option<SessionId>>;
 
     // Upkeep.
@@ -153,6 +154,7 @@ pub trait Store: Send + Sync + 'static {
     async fn prune(&self, retention: Retention, now: Time) -> Result<Pruned>;
     /// One round trip to the database.
     async fn ping(&self) -> Result<()>;
-    /// Wakes readers when a session may have changed. A hint: it may be lost, so readers also look now and then.
+    /// Wakes readers when a session may have changed. A hint: it may be lost, and SQLite does not tell of the changes of
+    /// other processes, so readers also look now and then.
     fn changes(&self) -> broadcast::Receiver<SessionId>;
 }

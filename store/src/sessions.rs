@@ -50,13 +50,21 @@ pub enum Placement {
 #[derive(Debug, Clone)]
 pub enum Creation {
     /// `claimed`: an idle runner was taken, so the new one must not be launched.
-    Created { session: SessionRecord, runner: RunnerId, claimed: bool },
+    Created {
+        session: SessionRecord,
+        runner: RunnerId,
+        claimed: bool,
+    },
     /// The same key and body came before. The new token belongs to that session.
     Repeated(SessionRecord),
     /// The same key came before with another body.
     IdempotencyMismatch,
-    RateLimited { retry_after_secs: u64 },
-    AtCapacity { active: u32 },
+    RateLimited {
+        retry_after_secs: u64,
+    },
+    AtCapacity {
+        active: u32,
+    },
 }
 
 /// How a report of a stage was taken.
@@ -81,4 +89,3 @@ pub enum EndOutcome {
     Fenced,
     Unknown,
 }
-

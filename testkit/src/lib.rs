@@ -1,1 +1,7 @@
-//! testkit
+//! What tests need and no product holds: servers that behave as asked.
+
+pub mod archive_server;
+pub mod fake_controller;
+pub mod git_server;
+pub mod plain_http;
+pub mod terminal_client;

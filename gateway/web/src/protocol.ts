@@ -64,8 +64,16 @@ export type ServerFrame =
 const text = new TextDecoder();
 const utf8 = new TextEncoder();
 
-/** A server's message; null where this page does not know its type (a later server may say more than this page knows). */
+/** A server's message; null where this page cannot read it (a later server may say more than this page knows). */
 export function decodeServerFrame(message: ArrayBuffer): ServerFrame | null {
+  try {
+    return decode(message);
+  } catch {
+    return null;
+  }
+}
+
+function decode(message: ArrayBuffer): ServerFrame | null {
   if (message.byteLength === 0) return null;
   const bytes = new Uint8Array(message);
   const payload = bytes.subarray(1);

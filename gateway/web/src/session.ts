@@ -52,8 +52,7 @@ export class TerminalSession {
 
   /** The first message of a connection. */
   hello(): Uint8Array<ArrayBuffer> {
-    const size = this.role === 'viewer' ? null : this.sizing.proposed();
-    return encodeHello(size, this.stream.resume(this.store.get().client));
+    return encodeHello(this.sizing.proposed(), this.stream.resume(this.store.get().client));
   }
 
   connected(wire: Wire): void {

@@ -1,62 +1,66 @@
-// Who decides the terminal's size. The server does: on `tty.r1` this terminal always has the size that the stream says
-// (`S`, `Z`), so it never shows a program's output at a width that the program did not draw for. An operator's page
-// wishes for the size that fills it; where the wish is not granted, or for a viewer, the letters shrink instead.
+// Who decides the terminal's size. The last operator who resized does, and the stream says so to everybody else (`S`,
+// `Z`). An operator's page fills itself and tells the server; a viewer, and an operator whose size another one changed,
+// shows all of the other's terminal with smaller letters.
 
 import type { Role, Size } from './protocol';
 import type { TerminalView } from './terminal';
 
-/** A granted wish comes back within a round trip; after this the page takes it that another holds the size. */
-const GRANT_MS = 1_500;
+/** A window that is dragged changes its size many times a second; the program hears of the last. */
 const SETTLE_MS = 100;
+
+export type SizedView = Pick<TerminalView, 'proposeSize' | 'scaleToFit' | 'fillPage' | 'answersQueries'> & {
+  readonly term: { resize(cols: number, rows: number): void };
+};
 
 export class Sizing {
   private role: Role = 'operator';
-  private serverSize: Size | null = null;
-  private wish: Size | null = null;
-  /** Off while the stream is replayed: its old sizes are no news. */
+  /** The program's; unknown before a stream is. */
+  private current: Size | null = null;
+  /** Off while the stream is replayed: its old sizes are shown, but are no news. */
   private ready = false;
   private settle: ReturnType<typeof setTimeout> | null = null;
-  private grant: ReturnType<typeof setTimeout> | null = null;
 
-  constructor(private readonly view: TerminalView, private readonly sendResize: (size: Size) => void) {}
+  constructor(private readonly view: SizedView, private readonly sendResize: (size: Size) => void) {}
 
-  /** Before a stream is known: the size for the hello. */
-  proposed(): Size {
+  /** For the hello. A viewer follows, and proposes nothing. */
+  proposed(): Size | null {
+    if (this.role === 'viewer') return null;
     const size = this.view.proposeSize();
-    if (this.serverSize === null) this.view.term.resize(size.cols, size.rows);
-    this.wish = size;
+    if (this.current === null) this.view.term.resize(size.cols, size.rows);
     return size;
   }
 
-  /** A stock ttyd never says its size: the wish is the size. */
+  /** A stock ttyd has one client and never says a size: the page's is the program's. */
   startStock(): void {
     this.role = 'operator';
-    this.serverSize = null;
+    this.current = null;
     this.ready = true;
     this.view.answersQueries = true;
   }
 
+  /** `S`: the size at the place where the stream is taken up. */
   startStream(role: Role, size: Size): void {
     this.role = role;
-    this.serverSize = size;
+    this.current = size;
     this.ready = false;
     this.view.answersQueries = false;
   }
 
-  /** The replay is on the screen: from here on sizes are the present's. */
+  /** The replay is on the screen. */
   caughtUp(): void {
     this.ready = true;
     this.refit();
   }
 
-  /** `Z`, at its place in the stream. */
+  /** `Z`, at its place in the stream: somebody else's resize. */
   serverResized(size: Size): void {
-    this.serverSize = size;
+    this.current = size;
     this.view.term.resize(size.cols, size.rows);
-    if (this.ready) this.settleOn(size);
+    if (!this.ready) return;
+    if (this.role === 'operator' && same(size, this.view.proposeSize())) this.hold();
+    else this.follow();
   }
 
-  /** The page's size changed, many times a second while a window is dragged. */
   pageResized(): void {
     if (this.settle !== null) clearTimeout(this.settle);
     this.settle = setTimeout(() => this.refit(), SETTLE_MS);
@@ -65,40 +69,27 @@ export class Sizing {
   private refit(): void {
     if (!this.ready) return;
     if (this.role === 'viewer') {
-      this.view.scaleToFit();
+      this.follow();
       return;
     }
-    this.wish = this.view.proposeSize();
-    if (this.serverSize === null) {
-      this.view.term.resize(this.wish.cols, this.wish.rows);
-      this.sendResize(this.wish);
-    } else if (same(this.wish, this.serverSize)) {
-      this.settleOn(this.serverSize);
-    } else {
-      this.sendResize(this.wish);
-      this.watchGrant();
+    const size = this.view.proposeSize();
+    if (this.current === null || !same(size, this.current)) {
+      this.current = size;
+      this.view.term.resize(size.cols, size.rows);
+      this.sendResize(size);
     }
+    this.hold();
   }
 
-  private settleOn(size: Size): void {
-    const granted = this.role === 'operator' && this.wish !== null && same(size, this.wish);
-    this.view.answersQueries = granted;
-    if (granted) {
-      if (this.grant !== null) clearTimeout(this.grant);
-      this.view.fillPage();
-    } else if (this.role === 'viewer') {
-      this.view.scaleToFit();
-    } else {
-      this.watchGrant();
-    }
+  /** This page has the size, and with it the one terminal that answers the program's queries. */
+  private hold(): void {
+    this.view.answersQueries = true;
+    this.view.fillPage();
   }
 
-  private watchGrant(): void {
-    if (this.grant !== null) clearTimeout(this.grant);
-    this.grant = setTimeout(() => {
-      const granted = this.wish !== null && this.serverSize !== null && same(this.wish, this.serverSize);
-      if (!granted) this.view.scaleToFit();
-    }, GRANT_MS);
+  private follow(): void {
+    this.view.answersQueries = false;
+    this.view.scaleToFit();
   }
 }
 

@@ -8,6 +8,7 @@ import { WebglAddon } from '@xterm/addon-webgl';
 import { Terminal } from '@xterm/xterm';
 import type { Size } from './protocol';
 import { followTheme } from './theme';
+import { userInputOf } from './user-input';
 
 const FONT = 'ui-monospace, SFMono-Regular, Menlo, Consolas, "DejaVu Sans Mono", "Liberation Mono", monospace';
 const MIN_FONT_PX = 5;
@@ -33,7 +34,6 @@ export class TerminalView {
   /** For each write that is not parsed yet, whether it is a replay. The first is the one that is being parsed. */
   private readonly pending: boolean[] = [];
   private typing = false;
-  private letterbox: Size | null = null;
 
   constructor(private readonly host: HTMLElement, private readonly events: TerminalEvents) {
     this.baseFontPx = window.matchMedia('(max-width: 600px)').matches ? 12 : 14;
@@ -106,18 +106,16 @@ export class TerminalView {
     const room = Math.min((this.host.clientWidth - 2) / screen.width, (this.host.clientHeight - 2) / screen.height);
     const scaled = Math.floor(font * room * 4) / 4;
     this.term.options.fontSize = Math.max(MIN_FONT_PX, Math.min(this.baseFontPx, scaled));
-    this.letterbox = { cols: this.term.cols, rows: this.term.rows };
     this.host.classList.add('letterboxed');
   }
 
   fillPage(): void {
-    this.letterbox = null;
     this.host.classList.remove('letterboxed');
     this.term.options.fontSize = this.baseFontPx;
   }
 
   get letterboxed(): boolean {
-    return this.letterbox !== null;
+    return this.host.classList.contains('letterboxed');
   }
 
   private loadAddons(): void {
@@ -158,12 +156,6 @@ export class TerminalView {
     this.term.onSelectionChange(() => this.events.onSelection(this.term.hasSelection()));
     this.term.onTitleChange((title) => this.events.onTitle(title));
   }
-}
-
-/** xterm's private `onUserInput` event; a unit test holds the pinned version to it. */
-export function userInputOf(term: Terminal): (listener: () => void) => void {
-  const core = (term as unknown as { _core: { coreService: { onUserInput: (listener: () => void) => unknown } } })._core;
-  return (listener) => void core.coreService.onUserInput(listener);
 }
 
 /** Only web addresses, in a tab that cannot reach back. */

@@ -4,8 +4,10 @@
 //! of a written path is a real folder, made here; a folder is never replaced, so one that was seen stays one.
 
 use std::collections::HashSet;
+use std::ffi::OsStr;
 use std::fs::{self, OpenOptions, Permissions};
 use std::io::{self, ErrorKind, Read, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
@@ -77,7 +79,7 @@ impl Extractor {
     pub(super) fn symlink(&mut self, name: &EntryName, target: &[u8]) -> Result<(), ArchiveError> {
         name.check_link(target)?;
         let path = self.place(name)?;
-        symlink(Path::new(std::ffi::OsStr::new(&os(target))), path).map_err(ArchiveError::Disk)
+        symlink(OsStr::from_bytes(target), path).map_err(ArchiveError::Disk)
     }
 
     /// A second name of a file that was already extracted.
@@ -166,10 +168,6 @@ impl Extractor {
             Err(error) => Err(ArchiveError::Disk(error)),
         }
     }
-}
-
-fn os(raw: &[u8]) -> std::ffi::OsString {
-    std::os::unix::ffi::OsStringExt::from_vec(raw.to_vec())
 }
 
 /// The permission bits alone: no setuid, setgid or sticky bit.

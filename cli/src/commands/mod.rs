@@ -1,0 +1,53 @@
+//! The commands: each asks the API, and says what came of it. Results go to standard output, everything else to
+//! standard error.
+
+mod attach;
+mod code;
+mod doctor;
+mod embedded;
+mod list;
+mod open;
+mod remove;
+mod run;
+mod sessions;
+mod show;
+mod up;
+mod verdict;
+
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::Parser;
+
+use crate::arguments::{Cli, Command};
+
+/// Our own failures, as `env` and `docker` report theirs: no command line of ours was carried out.
+pub const FAILED: u8 = 125;
+/// A command line that cannot be understood, as clap has it.
+pub const USAGE: u8 = 2;
+
+/// Reads the command line and carries it out.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    // reqwest and tungstenite are given their TLS configuration; this is for whatever asks for the process's own.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("starting the runtime");
+    let done = runtime.and_then(|runtime| runtime.block_on(carry_out(cli.command)));
+    done.unwrap_or_else(|error| {
+        eprintln!("cliscale: {error:#}");
+        ExitCode::from(FAILED)
+    })
+}
+
+async fn carry_out(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Up(flags) => up::up(&flags).await,
+        Command::Run(args) => run::run(*args).await,
+        Command::Attach(args) => attach::attach(args).await,
+        Command::Open(args) => open::open(args).await,
+        Command::Ls(args) => list::list(args).await,
+        Command::Show(args) => show::show(args).await,
+        Command::Rm(args) => remove::remove(args).await,
+        Command::Doctor(args) => doctor::doctor(args).await,
+    }
+}

@@ -1,0 +1,300 @@
+//! The API as OpenAPI 3.1: the paths, written once as data, around the schemas that the types themselves give.
+
+use serde_json::{Map, Value, json};
+use session::ProblemType;
+
+/// One method of one path.
+pub struct Operation {
+    pub method: &'static str,
+    pub path: &'static str,
+    pub id: &'static str,
+    pub summary: &'static str,
+    /// Needs an API key.
+    keyed: bool,
+    /// The schema of the request's body.
+    body: Option<&'static str>,
+    parameters: &'static [Parameter],
+    answers: &'static [(u16, &'static str, Content)],
+    problems: &'static [ProblemType],
+}
+
+/// What an answer holds.
+enum Content {
+    /// JSON of this schema.
+    Schema(&'static str),
+    /// JSON without a schema of ours.
+    Json,
+    Html,
+    Text,
+}
+
+struct Parameter {
+    name: &'static str,
+    place: &'static str,
+    about: &'static str,
+    /// JSON Schema, as text.
+    schema: &'static str,
+    /// May be sent several times.
+    many: bool,
+}
+
+const ID: Parameter = Parameter {
+    name: "id",
+    place: "path",
+    about: "The session's id.",
+    schema: r#"{"type":"string","format":"uuid"}"#,
+    many: false,
+};
+
+const fn query(name: &'static str, about: &'static str, schema: &'static str, many: bool) -> Parameter {
+    Parameter { name, place: "query", about, schema, many }
+}
+
+const fn open(path: &'static str, id: &'static str, summary: &'static str, content: Content) -> Operation {
+    let answers: &'static [(u16, &'static str, Content)] = match content {
+        Content::Html => &[(200, "A page", Content::Html)],
+        Content::Text => &[(200, "Text", Content::Text)],
+        Content::Json | Content::Schema(_) => &[(200, "JSON", Content::Json)],
+    };
+    Operation { method: "get", path, id, summary, keyed: false, body: None, parameters: &[], answers, problems: &[] }
+}
+
+use ProblemType as P;
+
+/// Every route of the controller's public address.
+pub const OPERATIONS: &[Operation] = &[
+    Operation {
+        method: "post",
+        path: "/api/sessions",
+        id: "createSession",
+        summary: "Create a session: fetch code, install, run a command, and give a one-time link to its terminal.",
+        keyed: true,
+        body: Some("CreateSession"),
+        parameters: &[Parameter {
+            name: "Idempotency-Key",
+            place: "header",
+            about: "Requests with the same key and body are one: a repeat answers with the same session and a fresh token.",
+            schema: r#"{"type":"string","minLength":1,"maxLength":255,"pattern":"^[!-~]+$"}"#,
+            many: false,
+        }],
+        answers: &[
+            (201, "Created", Content::Schema("Entry")),
+            (200, "The same request came before (Idempotent-Replayed: true)", Content::Schema("Entry")),
+        ],
+        problems: &[
+            P::InvalidRequest, P::Unauthorized, P::PayloadTooLarge, P::UnsupportedMediaType, P::ValidationFailed,
+            P::IdempotencyMismatch, P::RateLimited, P::Capacity, P::Unavailable,
+        ],
+    },
+    Operation {
+        method: "get",
+        path: "/api/sessions",
+        id: "listSessions",
+        summary: "List sessions, newest first.",
+        keyed: true,
+        body: None,
+        parameters: &[
+            query("limit", "Sessions per page.", r#"{"type":"integer","minimum":1,"maximum":100,"default":20}"#, false),
+            query("cursor", "The nextCursor of the page before.", r#"{"type":"string"}"#, false),
+            query("state", "Only sessions in this state.", r##"{"$ref":"#/components/schemas/SessionState"}"##, false),
+            query("label", "Only sessions with this label, KEY=VALUE.", r#"{"type":"string"}"#, true),
+        ],
+        answers: &[(200, "A page of sessions", Content::Schema("SessionPage"))],
+        problems: &[P::InvalidRequest, P::Unauthorized, P::Unavailable],
+    },
+    Operation {
+        method: "get",
+        path: "/api/sessions/{id}",
+        id: "showSession",
+        summary: "Read a session.",
+        keyed: true,
+        body: None,
+        parameters: &[ID],
+        answers: &[(200, "The session", Content::Schema("SessionView"))],
+        problems: &[P::Unauthorized, P::SessionUnknown, P::Unavailable],
+    },
+    Operation {
+        method: "delete",
+        path: "/api/sessions/{id}",
+        id: "endSession",
+        summary: "End a session. Valid in every state: one that has ended stays as it is.",
+        keyed: true,
+        body: None,
+        parameters: &[ID],
+        answers: &[(200, "The session, ended", Content::Schema("SessionView"))],
+        problems: &[P::Unauthorized, P::SessionUnknown, P::Unavailable],
+    },
+    Operation {
+        method: "post",
+        path: "/api/sessions/{id}/tokens",
+        id: "mintToken",
+        summary: "Give a further one-time link, for an operator or a viewer.",
+        keyed: true,
+        body: Some("MintToken"),
+        parameters: &[ID],
+        answers: &[(201, "A way in, once", Content::Schema("Entry"))],
+        problems: &[
+            P::InvalidRequest, P::Unauthorized, P::ViewerUnsupported, P::SessionUnknown, P::SessionEnded,
+            P::PayloadTooLarge, P::UnsupportedMediaType, P::Unavailable,
+        ],
+    },
+    open("/.well-known/jwks.json", "showKeys", "The public keys that session tokens are verified with (RFC 7517).", Content::Json),
+    open("/openapi.json", "showOpenapi", "This API as OpenAPI 3.1.", Content::Json),
+    open("/docs", "showDocs", "This list of routes.", Content::Html),
+    open("/docs/errors", "listErrors", "Every error, its cause and what to do.", Content::Text),
+    Operation {
+        method: "get",
+        path: "/docs/errors/{slug}",
+        id: "showError",
+        summary: "One error: its cause and what to do. Each problem's type leads here.",
+        keyed: false,
+        body: None,
+        parameters: &[Parameter {
+            name: "slug",
+            place: "path",
+            about: "The end of a problem's type.",
+            schema: r#"{"type":"string"}"#,
+            many: false,
+        }],
+        answers: &[(200, "Text", Content::Text)],
+        problems: &[P::NotFound],
+    },
+    open("/", "showStart", "What this server is.", Content::Html),
+];
+
+/// The document. `docs/openapi.json` is this, committed.
+pub fn document() -> Value {
+    let mut paths = Map::new();
+    for operation in OPERATIONS {
+        let path = paths.entry(operation.path).or_insert_with(|| json!({}));
+        path[operation.method] = operation.to_json();
+    }
+    let mut schemas = session::api::schema()["$defs"].take();
+    redirect_refs(&mut schemas);
+    json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "CLI Scale",
+            "version": env!("CARGO_PKG_VERSION"),
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+            "description": "One request turns code and a command into a live terminal at a URL."
+        },
+        "servers": [{"url": "/"}],
+        "paths": paths,
+        "components": {
+            "schemas": schemas,
+            "securitySchemes": {"apiKey": {"type": "http", "scheme": "bearer", "description": "An API key."}}
+        }
+    })
+}
+
+impl Operation {
+    fn to_json(&self) -> Value {
+        let mut operation = json!({
+            "operationId": self.id,
+            "summary": self.summary,
+            "security": if self.keyed { json!([{"apiKey": []}]) } else { json!([]) },
+            "responses": self.responses(),
+        });
+        if !self.parameters.is_empty() {
+            operation["parameters"] = self.parameters.iter().map(Parameter::to_json).collect();
+        }
+        if let Some(name) = self.body {
+            let content = json!({"application/json": {"schema": reference(name)}});
+            operation["requestBody"] = json!({"required": true, "content": content});
+        }
+        operation
+    }
+
+    fn responses(&self) -> Map<String, Value> {
+        let mut responses = Map::new();
+        for (status, about, content) in self.answers {
+            responses.insert(status.to_string(), json!({"description": about, "content": content.to_json()}));
+        }
+        for problem in self.problems {
+            let title = problem.title();
+            let entry = responses.entry(problem.status().to_string()).or_insert_with(|| {
+                let content = json!({"application/problem+json": {"schema": reference("ProblemBody")}});
+                json!({"description": "", "content": content})
+            });
+            // Two problems may share a status.
+            let before = entry["description"].as_str().unwrap_or_default();
+            let both = if before.is_empty() { title.to_owned() } else { format!("{before}; or: {title}") };
+            entry["description"] = Value::String(both);
+        }
+        responses
+    }
+}
+
+impl Content {
+    fn to_json(&self) -> Value {
+        match self {
+            Content::Schema(name) => json!({"application/json": {"schema": reference(name)}}),
+            Content::Json => json!({"application/json": {"schema": {"type": "object"}}}),
+            Content::Html => json!({"text/html": {"schema": {"type": "string"}}}),
+            Content::Text => json!({"text/plain": {"schema": {"type": "string"}}}),
+        }
+    }
+}
+
+impl Parameter {
+    fn to_json(&self) -> Value {
+        // The texts are this file's own; a test reads them all.
+        let one: Value = serde_json::from_str(self.schema).unwrap_or_default();
+        let schema = if self.many { json!({"type": "array", "items": one}) } else { one };
+        json!({
+            "name": self.name, "in": self.place, "description": self.about, "required": self.place == "path",
+            "schema": schema
+        })
+    }
+}
+
+fn reference(name: &str) -> Value {
+    json!({"$ref": format!("#/components/schemas/{name}")})
+}
+
+/// The schemas refer to each other; here they live in another place than in their own document.
+fn redirect_refs(value: &mut Value) {
+    match value {
+        Value::Object(members) => {
+            if let Some(Value::String(target)) = members.get_mut("$ref") {
+                *target = target.replace("#/$defs/", "#/components/schemas/");
+            }
+            members.values_mut().for_each(redirect_refs);
+        }
+        Value::Array(items) => items.iter_mut().for_each(redirect_refs),
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refs(value: &Value, found: &mut Vec<String>) {
+        match value {
+            Value::Object(members) => {
+                if let Some(Value::String(target)) = members.get("$ref") {
+                    found.push(target.clone());
+                }
+                members.values().for_each(|member| refs(member, found));
+            }
+            Value::Array(items) => items.iter().for_each(|item| refs(item, found)),
+            _ => {}
+        }
+    }
+
+    #[test]
+    fn every_reference_leads_somewhere_and_every_parameter_has_a_schema() {
+        let document = document();
+        let mut found = Vec::new();
+        refs(&document, &mut found);
+        assert!(!found.is_empty());
+        for target in found {
+            assert!(document.pointer(target.trim_start_matches('#')).is_some(), "{target} leads nowhere");
+        }
+        for parameter in OPERATIONS.iter().flat_map(|operation| operation.parameters) {
+            assert!(serde_json::from_str::<Value>(parameter.schema).is_ok(), "{}", parameter.name);
+        }
+    }
+}

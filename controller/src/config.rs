@@ -1,0 +1,361 @@
+//! The settings of `cliscale-controller`: each is a flag and a `CLISCALE_*` variable. Everything that is wrong with
+//! them is reported at once.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use clap::Parser;
+use service::config::PerMinute;
+use service::database::DatabaseUrl;
+use service::telemetry::LogFormat;
+use service::{ConfigErrors, PublicAddress, Settings};
+use session::code_url::ALLOWED_HOSTS_SETTING;
+use session::{AllowedHosts, Secret, SpecLimits};
+use store::Retention;
+use url::Url;
+
+use crate::api::{ControllerConfig, DEFAULT_ISSUER};
+use crate::auth::BootstrapKey;
+
+/// The controller: REST API, signing keys, launchers, reconciler.
+#[derive(Debug, Clone, Parser)]
+#[command(name = "cliscale-controller", version)]
+pub struct Flags {
+    /// Where the public API listens.
+    #[arg(long, env = "CLISCALE_LISTEN", value_name = "IP:PORT", default_value = "0.0.0.0:8080")]
+    listen: String,
+    /// Where runners call home.
+    #[arg(long, env = "CLISCALE_INTERNAL_LISTEN", value_name = "IP:PORT", default_value = "0.0.0.0:8081")]
+    internal_listen: String,
+    /// Where health and metrics are served.
+    #[arg(long, env = "CLISCALE_ADMIN_LISTEN", value_name = "IP:PORT", default_value = "0.0.0.0:9090")]
+    admin_listen: String,
+    /// The database: sqlite:PATH.
+    #[arg(long, env = "CLISCALE_DATABASE_URL", value_name = "URL", hide_env_values = true)]
+    database_url: Option<String>,
+    /// The key that secrets in the database are sealed with: 64 hexadecimal digits; drawn where there is no such file.
+    #[arg(long, env = "CLISCALE_ENCRYPTION_KEY_FILE", value_name = "FILE")]
+    encryption_key_file: Option<String>,
+    /// The folder of signing keys, *.pem; a first key is drawn where there is none.
+    #[arg(long, env = "CLISCALE_KEYS_DIR", value_name = "DIR")]
+    keys_dir: Option<String>,
+    /// A file with the API key. Otherwise the key is read from the variable CLISCALE_API_KEY or API_KEY.
+    #[arg(long, env = "CLISCALE_API_KEY_FILE", value_name = "FILE")]
+    api_key_file: Option<String>,
+    /// What gives sessions their terminal: static (a ttyd-compatible server at a fixed address) or process.
+    #[arg(long, env = "CLISCALE_LAUNCHER", value_name = "static|process", default_value = "process")]
+    launcher: String,
+    /// The static launcher's ttyd-compatible server.
+    #[arg(long, env = "CLISCALE_STATIC_BACKEND", value_name = "HOST:PORT")]
+    static_backend: Option<String>,
+    /// The process launcher's runner program; left out: cliscale-runner beside this program.
+    #[arg(long, env = "CLISCALE_RUNNER_BIN", value_name = "FILE")]
+    runner_bin: Option<String>,
+    /// The process launcher's folder for workspaces and logs.
+    #[arg(long, env = "CLISCALE_WORK_DIR", value_name = "DIR")]
+    work_dir: Option<String>,
+    /// Where runners reach the internal address; left out: the internal port on 127.0.0.1.
+    #[arg(long, env = "CLISCALE_INTERNAL_URL", value_name = "URL")]
+    internal_url: Option<String>,
+    /// How clients reach this server; left out: as their Host header says.
+    #[arg(long, env = "CLISCALE_PUBLIC_URL", value_name = "URL")]
+    public_url: Option<String>,
+    /// How many proxies in front are trusted to tell the client's address.
+    #[arg(long, env = "CLISCALE_TRUSTED_PROXY_HOPS", value_name = "N", default_value = "0")]
+    trusted_proxy_hops: String,
+    /// Session creations per client address [default: 5/min, and 60/min from this machine].
+    #[arg(long, env = "CLISCALE_CREATE_RATE", value_name = "N/min")]
+    create_rate: Option<String>,
+    /// The most sessions that may be active at once; left out: no limit.
+    #[arg(long, env = "CLISCALE_MAX_SESSIONS", value_name = "N")]
+    max_sessions: Option<String>,
+    /// Seconds that a session lives where its request says nothing.
+    #[arg(long, env = "CLISCALE_DEFAULT_TTL_SECS", value_name = "SECONDS", default_value = "3600")]
+    default_ttl_secs: String,
+    /// The most seconds that a session may live.
+    #[arg(long, env = "CLISCALE_MAX_TTL_SECS", value_name = "SECONDS", default_value = "86400")]
+    max_ttl_secs: String,
+    /// Seconds without an operator and without output after which a session ends, where its request says nothing.
+    #[arg(long, env = "CLISCALE_DEFAULT_IDLE_SECS", value_name = "SECONDS", default_value = "900")]
+    default_idle_secs: String,
+    /// Seconds that a terminal stays readable after its command ended.
+    #[arg(long, env = "CLISCALE_LINGER_SECS", value_name = "SECONDS", default_value = "120")]
+    linger_secs: String,
+    /// Hours that ended sessions are kept.
+    #[arg(long, env = "CLISCALE_KEEP_SESSIONS_HOURS", value_name = "HOURS", default_value = "168")]
+    keep_sessions_hours: String,
+    /// The hosts that code may come from, separated by commas, *.HOST for all below one; left out: every public host.
+    /// The variable ALLOWED_CODE_DOMAINS is read, too.
+    #[arg(long, env = "CLISCALE_ALLOWED_CODE_DOMAINS", value_name = "HOSTS")]
+    allowed_code_domains: Option<String>,
+    /// Let code be fetched from private, loopback and link-local addresses.
+    #[arg(long, env = "CLISCALE_ALLOW_PRIVATE_CODE_HOSTS")]
+    allow_private_code_hosts: bool,
+    /// text or json.
+    #[arg(long, env = "CLISCALE_LOG_FORMAT", value_name = "text|json", default_value = "text")]
+    log_format: String,
+    /// What is logged, such as info or warn,controller=debug.
+    #[arg(long, env = "CLISCALE_LOG", value_name = "FILTER", default_value = "info")]
+    log: String,
+}
+
+/// The settings, read.
+#[derive(Debug, Clone)]
+pub struct ServerConfig {
+    pub listen: SocketAddr,
+    pub internal_listen: SocketAddr,
+    pub admin_listen: SocketAddr,
+    pub database: DatabaseUrl,
+    pub encryption_key_file: PathBuf,
+    pub keys_dir: PathBuf,
+    pub bootstrap: BootstrapKey,
+    pub launcher: LauncherChoice,
+    /// Where runners call home; `None`: the internal port on this machine.
+    pub internal_url: Option<Url>,
+    pub api: ControllerConfig,
+    pub allow_private: bool,
+    pub linger: Duration,
+    pub retention: Retention,
+    pub log_format: LogFormat,
+    pub log_filter: String,
+}
+
+/// Which launcher, with what it needs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LauncherChoice {
+    Static { backend: String },
+    Process { runner_bin: Option<PathBuf>, work_dir: PathBuf },
+}
+
+/// `HOST:PORT`, checked for its form alone: the name may only resolve later.
+#[derive(Debug, Clone)]
+struct HostPort(String);
+
+impl FromStr for HostPort {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (host, port) = text.rsplit_once(':').ok_or("expected HOST:PORT")?;
+        let known = url::Host::parse(host).is_ok() && port.parse::<u16>().is_ok_and(|port| port > 0);
+        if known { Ok(Self(text.to_owned())) } else { Err("expected HOST:PORT") }
+    }
+}
+
+/// An `http` or `https` URL of a whole host.
+#[derive(Debug, Clone)]
+struct BaseUrl(Url);
+
+impl FromStr for BaseUrl {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let url = Url::parse(text).map_err(|error| error.to_string())?;
+        let plain = url.query().is_none() && url.fragment().is_none() && url.username().is_empty();
+        if matches!(url.scheme(), "http" | "https") && url.has_host() && plain && url.path() == "/" {
+            return Ok(Self(url));
+        }
+        Err("expected http://HOST[:PORT] or https://HOST[:PORT]".to_owned())
+    }
+}
+
+impl fmt::Display for LauncherChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Static { .. } => "static",
+            Self::Process { .. } => "process",
+        })
+    }
+}
+
+impl Flags {
+    /// Reads the settings, with what only the environment may hold: an API key in an argument would show in every
+    /// listing of processes.
+    pub fn config(&self) -> Result<ServerConfig, ConfigErrors> {
+        self.config_with(|name| std::env::var(name).ok())
+    }
+
+    fn config_with(&self, variable: impl Fn(&str) -> Option<String>) -> Result<ServerConfig, ConfigErrors> {
+        let mut settings = Settings::default();
+        let listen = settings.read("--listen", &self.listen);
+        let internal_listen = settings.read("--internal-listen", &self.internal_listen);
+        let admin_listen = settings.read("--admin-listen", &self.admin_listen);
+        let database = self.database(&mut settings);
+        let encryption_key_file = required(&mut settings, "--encryption-key-file", &self.encryption_key_file);
+        let keys_dir = required(&mut settings, "--keys-dir", &self.keys_dir);
+        let bootstrap = self.bootstrap(&mut settings, &variable);
+        let launcher = self.launcher(&mut settings);
+        let internal_url = settings.read_optional::<BaseUrl>("--internal-url", &self.internal_url);
+        let api = self.api(&mut settings, &variable);
+        let linger = settings.read_range("--linger-secs", &self.linger_secs, 0, 86_400);
+        let hours = settings.read_range("--keep-sessions-hours", &self.keep_sessions_hours, 1, 24 * 3650);
+        let log_format = settings.read("--log-format", &self.log_format);
+        settings.finish(|| {
+            Some(ServerConfig {
+                listen: listen?,
+                internal_listen: internal_listen?,
+                admin_listen: admin_listen?,
+                database: database?,
+                encryption_key_file: encryption_key_file?,
+                keys_dir: keys_dir?,
+                bootstrap: bootstrap?,
+                launcher: launcher?,
+                internal_url: internal_url.map(|BaseUrl(url)| url),
+                api: api?,
+                allow_private: self.allow_private_code_hosts,
+                linger: Duration::from_secs(linger?),
+                retention: Retention { sessions: Duration::from_secs(hours? * 3600), ..Retention::default() },
+                log_format: log_format?,
+                log_filter: self.log.clone(),
+            })
+        })
+    }
+
+    /// A database URL may hold a password, so what cannot be read is not repeated.
+    fn database(&self, settings: &mut Settings) -> Option<DatabaseUrl> {
+        let text = self.database_url.as_deref().unwrap_or_default().trim();
+        text.parse().map_err(|error| settings.refuse("--database-url", error)).ok()
+    }
+
+    fn bootstrap(&self, settings: &mut Settings, variable: impl Fn(&str) -> Option<String>) -> Option<BootstrapKey> {
+        if let Some(path) = settings.read_optional("--api-key-file", &self.api_key_file) {
+            return Some(BootstrapKey::File(path));
+        }
+        let given = ["CLISCALE_API_KEY", "API_KEY"].into_iter().filter_map(variable);
+        match given.map(|key| key.trim().to_owned()).find(|key| !key.is_empty()) {
+            Some(key) => Some(BootstrapKey::Given(Secret::new(key))),
+            None => {
+                settings.refuse("--api-key-file", "needed, unless CLISCALE_API_KEY or API_KEY holds the API key");
+                None
+            }
+        }
+    }
+
+    fn launcher(&self, settings: &mut Settings) -> Option<LauncherChoice> {
+        match self.launcher.trim() {
+            "static" => {
+                let HostPort(backend) = required(settings, "--static-backend", &self.static_backend)?;
+                Some(LauncherChoice::Static { backend })
+            }
+            "process" => Some(LauncherChoice::Process {
+                runner_bin: settings.read_optional("--runner-bin", &self.runner_bin),
+                work_dir: required(settings, "--work-dir", &self.work_dir)?,
+            }),
+            other => {
+                settings.refuse("--launcher", format!("{other:?}: static and process are possible"));
+                None
+            }
+        }
+    }
+
+    fn api(&self, settings: &mut Settings, variable: impl Fn(&str) -> Option<String>) -> Option<ControllerConfig> {
+        let public_url = settings.read_optional::<BaseUrl>("--public-url", &self.public_url);
+        let hops = settings.read_range("--trusted-proxy-hops", &self.trusted_proxy_hops, 0, 16);
+        let create_rate = settings.read_optional::<PerMinute>("--create-rate", &self.create_rate);
+        let max_sessions = self.max_sessions.as_deref().filter(|text| !text.trim().is_empty());
+        let max_sessions =
+            max_sessions.map(|text| settings.read_range("--max-sessions", text, 1, 1_000_000));
+        let max_ttl = settings.read_range("--max-ttl-secs", &self.max_ttl_secs, 1, 30 * 86_400);
+        let default_ttl =
+            settings.read_range("--default-ttl-secs", &self.default_ttl_secs, 1, max_ttl.unwrap_or(30 * 86_400));
+        let max_idle = session::spec::MAX_IDLE_SECS;
+        let default_idle = settings.read_range("--default-idle-secs", &self.default_idle_secs, 1, max_idle);
+        let domains = self.allowed_code_domains.clone().or_else(|| variable(ALLOWED_HOSTS_SETTING));
+        let given = domains.as_deref().is_some_and(|text| !text.trim().is_empty());
+        let allowed = settings.read_optional("--allowed-code-domains", &domains);
+        if given && allowed.is_none() {
+            // Noted above: a list that cannot be read must not become "every host".
+            return None;
+        }
+        let config = ControllerConfig {
+            limits: SpecLimits {
+                default_ttl: Duration::from_secs(default_ttl?),
+                max_ttl: Duration::from_secs(max_ttl?),
+                default_idle: Duration::from_secs(default_idle?),
+                allowed_hosts: allowed.unwrap_or_else(AllowedHosts::any),
+                local: false,
+            },
+            max_sessions: match max_sessions {
+                Some(read) => Some(read?),
+                None => None,
+            },
+            public: PublicAddress { public_url: public_url.map(|BaseUrl(url)| url), trusted_proxy_hops: hops? },
+            issuer: DEFAULT_ISSUER.to_owned(),
+            ..ControllerConfig::default()
+        };
+        Some(config.with_create_rate(create_rate))
+    }
+}
+
+fn required<T: FromStr<Err: fmt::Display>>(settings: &mut Settings, flag: &str, text: &Option<String>) -> Option<T> {
+    if text.as_deref().is_none_or(|text| text.trim().is_empty()) {
+        settings.refuse(flag, "needed");
+        return None;
+    }
+    settings.read_optional(flag, text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MINIMUM: [&str; 11] = [
+        "cliscale-controller",
+        "--database-url", "sqlite:/d/c.db",
+        "--encryption-key-file", "/d/k",
+        "--keys-dir", "/d/keys",
+        "--launcher", "static",
+        "--static-backend", "ttyd:7681",
+    ];
+
+    fn config(more: &[&str], variables: &[(&str, &str)]) -> Result<ServerConfig, ConfigErrors> {
+        let flags = Flags::parse_from(MINIMUM.iter().chain(more));
+        flags.config_with(|name| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned()))
+    }
+
+    #[test]
+    fn the_defaults_are_the_documented_ones() {
+        let config = config(&[], &[("API_KEY", "a-key-from-a-secret")]).unwrap();
+        assert_eq!(config.listen.to_string(), "0.0.0.0:8080");
+        assert_eq!(config.internal_listen.port(), 8081);
+        assert_eq!(config.admin_listen.port(), 9090);
+        assert_eq!((config.api.create_rate, config.api.loopback_create_rate), (PerMinute(5), PerMinute(60)));
+        assert_eq!(config.launcher, LauncherChoice::Static { backend: "ttyd:7681".to_owned() });
+        assert!(!config.api.limits.local);
+    }
+
+    #[test]
+    fn a_given_rate_holds_for_clients_on_this_machine_too() {
+        let config = config(&["--create-rate", "7/min"], &[("API_KEY", "a-key-from-a-secret")]).unwrap();
+        assert_eq!((config.api.create_rate, config.api.loopback_create_rate), (PerMinute(7), PerMinute(7)));
+    }
+
+    #[test]
+    fn the_seed_variable_for_code_hosts_is_read_and_never_ignored() {
+        let key = ("API_KEY", "a-key-from-a-secret");
+        let read = config(&[], &[key, ("ALLOWED_CODE_DOMAINS", "github.com,*.example.com")]).unwrap();
+        assert!(read.api.limits.allowed_hosts.allows("a.example.com"));
+        assert!(!read.api.limits.allowed_hosts.allows("example.org"));
+        let errors = config(&[], &[key, ("ALLOWED_CODE_DOMAINS", "not a host")]).unwrap_err();
+        assert!(errors.to_string().contains("--allowed-code-domains"), "{errors}");
+    }
+
+    #[test]
+    fn everything_that_is_wrong_is_reported_at_once() {
+        let wrong = Flags::parse_from([
+            "cliscale-controller", "--listen", "nowhere", "--database-url", "mysql://u:hunter2@h/d", "--launcher", "vm",
+            "--create-rate", "5", "--max-sessions", "0", "--max-ttl-secs", "10", "--default-ttl-secs", "11",
+            "--public-url", "ftp://h", "--trusted-proxy-hops", "99", "--log-format", "xml",
+        ]);
+        let errors = wrong.config_with(|_| None).unwrap_err();
+        for flag in [
+            "--listen", "--database-url", "--encryption-key-file", "--keys-dir", "--api-key-file", "--launcher",
+            "--create-rate", "--max-sessions", "--default-ttl-secs", "--public-url", "--trusted-proxy-hops", "--log-format",
+        ] {
+            assert!(errors.0.iter().any(|error| error.starts_with(&format!("{flag} ("))), "{flag} is missing: {errors}");
+        }
+        assert!(!errors.to_string().contains("hunter2"));
+    }
+}

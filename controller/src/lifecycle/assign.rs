@@ -1,0 +1,112 @@
+//! Assigning: the session goes to a runner that is ready for it. Cold and warm starts share this call.
+//!
+//! Whether an answer that was lost was a yes is not known, so the same is asked again of the same runner, which takes
+//! one session only and says yes again. Only a runner that refuses, or that nobody can reach, is replaced.
+
+use std::sync::Arc;
+
+use backon::{ExponentialBuilder, Retryable};
+use session::RunnerId;
+use session::Stage;
+use session::runner_api::Assign;
+use store::{Advance, Assignment, StoreError, Time};
+
+use super::Lifecycle;
+use super::busy::Work;
+use super::client::CallError;
+
+/// Times that a runner may be found unreachable: with the growing pauses between them about a second and a half.
+const UNREACHABLE: u32 = 6;
+const GIVEN_UP: &str = "no runner could be reached to take the session";
+
+impl Lifecycle {
+    pub(super) fn spawn_assign(self: &Arc<Self>, runner: RunnerId) {
+        let Some(at_work) = self.busy.begin(Work::Assigning, runner) else { return };
+        let lifecycle = Arc::clone(self);
+        self.spawn(async move {
+            // An error was logged, and the reconciler assigns again.
+            let _ = lifecycle.assign(runner).await;
+            drop(at_work);
+        });
+    }
+
+    async fn assign(self: &Arc<Self>, runner: RunnerId) -> Result<(), StoreError> {
+        let assignment = self.persist("assignment", || self.store.assignment(runner)).await?;
+        // Past `queued` it was taken before, and the database no longer has what to send.
+        let Some(assignment) = assignment.filter(|assignment| assignment.session.stage == Stage::Queued) else {
+            return Ok(());
+        };
+        let session = assignment.session.id;
+        match self.send_until_answered(&assignment).await {
+            Ok(()) => {
+                tracing::debug!(%session, %runner, "assigned");
+                self.note_assigned(&assignment).await
+            }
+            Err(CallError::MovedOn) => Ok(()),
+            Err(error) => {
+                tracing::warn!(%session, %runner, %error, "a runner did not take its session");
+                self.replace(assignment.session, runner, GIVEN_UP).await
+            }
+        }
+    }
+
+    async fn send_until_answered(&self, assignment: &Assignment) -> Result<(), CallError> {
+        let pauses = ExponentialBuilder::default()
+            .with_min_delay(std::time::Duration::from_millis(50))
+            .with_max_delay(std::time::Duration::from_secs(1))
+            .without_max_times();
+        let mut unreachable = 0;
+        let sending = (|| self.send(assignment))
+            .retry(pauses)
+            .when(|error| match error {
+                CallError::Ambiguous(_) => true,
+                CallError::Unreachable(_) => {
+                    unreachable += 1;
+                    unreachable < UNREACHABLE
+                }
+                CallError::Refused(_) | CallError::MovedOn => false,
+            })
+            .notify(|error, _| {
+                tracing::debug!(runner = %assignment.runner, %error, "assigning again");
+                self.metrics.assign_retries.inc();
+            });
+        tokio::time::timeout(self.config.timing.assign_for, sending)
+            .await
+            .unwrap_or_else(|_| Err(CallError::Ambiguous("too often".to_owned())))
+    }
+
+    /// One attempt, while the session still waits for this runner.
+    async fn send(&self, assignment: &Assignment) -> Result<(), CallError> {
+        let now = self.store.session(assignment.session.id).await;
+        // A database that is away keeps no runner from being assigned: the runner's secret and the epoch decide.
+        if let Ok(now) = now {
+            let waits = now.is_some_and(|now| now.epoch == assignment.session.epoch && now.stage == Stage::Queued);
+            if !waits {
+                return Err(CallError::MovedOn);
+            }
+        }
+        let left = assignment.session.expires_at.duration_since(Time::now());
+        let assign = Assign {
+            session: assignment.session.id,
+            epoch: assignment.session.epoch,
+            spec: assignment.session.spec.clone(),
+            secrets: assignment.secrets.clone(),
+            deadline_ms: u64::try_from(left.as_millis()).unwrap_or(0),
+            fetch: self.config.fetch.clone(),
+        };
+        self.client.assign(&assignment.address, &assignment.runner_secret, &assign).await
+    }
+
+    /// The runner reports the same; whoever comes first.
+    async fn note_assigned(self: &Arc<Self>, assignment: &Assignment) -> Result<(), StoreError> {
+        let session = &assignment.session;
+        let advance = || self.store.advance(session.id, session.epoch, Stage::Assigned, Time::now());
+        match self.persist("advance", advance).await? {
+            Advance::Moved => self.metrics.note_start(session, Time::now()),
+            Advance::Unchanged => {}
+            // It ended while the runner took it: nobody has told this runner.
+            Advance::Fenced | Advance::Unknown => self.conclude_session(session.id, assignment.runner).await,
+        }
+        Ok(())
+    }
+}

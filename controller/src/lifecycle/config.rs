@@ -1,0 +1,83 @@
+//! What the lifecycle is set to, and how long it waits for what.
+
+use std::time::Duration;
+
+use session::runner_api::FetchPolicy;
+use store::Retention;
+use url::Url;
+
+#[derive(Debug, Clone)]
+pub struct LifecycleConfig {
+    /// Where runners call home.
+    pub internal_url: Url,
+    /// What runners may fetch from.
+    pub fetch: FetchPolicy,
+    /// From creating a runner to its call home.
+    pub boot_deadline: Duration,
+    /// How long a runner stays after its session's end by itself, as it was told at its launch.
+    pub linger: Duration,
+    pub retention: Retention,
+    pub timing: Timing,
+}
+
+impl LifecycleConfig {
+    pub fn new(fetch: FetchPolicy, internal_url: Url) -> Self {
+        Self {
+            internal_url,
+            fetch,
+            boot_deadline: Duration::from_secs(30),
+            linger: Duration::from_secs(60),
+            retention: Retention::default(),
+            timing: Timing::default(),
+        }
+    }
+}
+
+/// Times that only tests have a reason to change.
+#[derive(Debug, Clone)]
+pub struct Timing {
+    pub reconcile_every: Duration,
+    pub prune_every: Duration,
+    /// A heartbeat waits at most this long to be written.
+    pub heartbeat_flush: Duration,
+    /// Connecting to a runner.
+    pub connect_timeout: Duration,
+    /// One attempt to assign.
+    pub assign_timeout: Duration,
+    /// All attempts to assign one runner, from the first to the last.
+    pub assign_for: Duration,
+    /// Telling a runner to end.
+    pub tell_timeout: Duration,
+    /// From a runner's exit to giving up on its last report.
+    pub exit_grace: Duration,
+    /// From creating a runner's row to concluding that nobody launched it.
+    pub launch_grace: Duration,
+    /// The runner's own timer comes first: this much after a deadline we enforce it.
+    pub expiry_margin: Duration,
+    /// The same for being idle, where what we know is as old as the last heartbeat: two of them, with their jitter.
+    pub idle_margin: Duration,
+    /// The same for lingering.
+    pub linger_margin: Duration,
+    /// How long a database that is away is tried.
+    pub persist_for: Duration,
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        Self {
+            reconcile_every: Duration::from_secs(2),
+            prune_every: Duration::from_secs(60),
+            heartbeat_flush: Duration::from_secs(1),
+            connect_timeout: Duration::from_secs(2),
+            assign_timeout: Duration::from_secs(5),
+            assign_for: Duration::from_secs(20),
+            tell_timeout: Duration::from_secs(3),
+            exit_grace: Duration::from_secs(2),
+            launch_grace: Duration::from_secs(10),
+            expiry_margin: Duration::from_secs(5),
+            idle_margin: Duration::from_secs(150),
+            linger_margin: Duration::from_secs(10),
+            persist_for: Duration::from_secs(60),
+        }
+    }
+}

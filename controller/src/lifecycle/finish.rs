@@ -1,0 +1,187 @@
+//! Ending: sessions by a decision, by their runner's exit, or all at once when the server stops; and what becomes of
+//! their runners.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use session::runner_api::End;
+use session::{EndReason, Ended, RunnerId, SessionId, Stage};
+use store::{EndOutcome, Filter, RunnerRecord, RunnerState, SessionRecord, StoreError, Time};
+
+use super::Lifecycle;
+use super::busy::Work;
+
+const LOST: &str = "the runner ended without saying why";
+const STILLBORN: &str = "the runner ended before it was ready";
+const NEVER_TAKEN: &str = "the runner ended before it took the session";
+/// Between two looks at whether the last report has come.
+const LOOK: Duration = Duration::from_millis(50);
+/// What runners get to show the end to whoever watches, before the server stops them.
+const FAREWELL: Duration = Duration::from_millis(300);
+
+impl Lifecycle {
+    pub(super) async fn end_as(
+        self: &Arc<Self>,
+        session: SessionId,
+        epoch: Option<u64>,
+        ended: Ended,
+    ) -> Result<EndOutcome, StoreError> {
+        let outcome = self.note(self.store.end(session, epoch, ended, Time::now()).await?);
+        if let EndOutcome::Ended(record) = &outcome
+            && let Some(runner) = record.runner
+        {
+            let (lifecycle, id) = (Arc::clone(self), record.id);
+            self.spawn(async move { lifecycle.conclude_session(id, runner).await });
+        }
+        Ok(outcome)
+    }
+
+    /// Counts and logs an end that counts.
+    pub(super) fn note(&self, outcome: EndOutcome) -> EndOutcome {
+        if let EndOutcome::Ended(record) = &outcome
+            && let Some(ended) = &record.ended
+        {
+            self.metrics.note_end(ended.reason);
+            tracing::info!(session = %record.id, reason = %ended.reason, code = ended.exit_code, "session ended");
+        }
+        outcome
+    }
+
+    /// Tells the runner of an ended session, which then shows the end and goes by itself; one that cannot be told is
+    /// destroyed at once.
+    pub(super) async fn conclude_session(self: &Arc<Self>, session: SessionId, runner: RunnerId) {
+        if self.is_static() {
+            return self.discard(runner).await;
+        }
+        let Ok(Some(row)) = self.persist("runner", || self.store.runner(runner)).await else { return };
+        if row.state != RunnerState::Gone && !self.tell(session, &row).await {
+            self.discard(runner).await;
+        }
+    }
+
+    /// Whether the runner has accepted to end.
+    async fn tell(&self, session: SessionId, runner: &RunnerRecord) -> bool {
+        let record = self.persist("session", || self.store.session(session)).await.ok().flatten();
+        let Some(reason) = record.and_then(|record| record.ended).map(|ended| ended.reason) else { return false };
+        let secret = self.persist("runner_secret", || self.store.runner_secret(runner.id)).await.ok().flatten();
+        let (Some(secret), Some(address)) = (secret, &runner.address) else { return false };
+        // Told twice at most: what does not answer then is destroyed.
+        for _ in 0..2 {
+            match self.client.end(address, &secret, &End { session, reason }).await {
+                Ok(()) => return true,
+                Err(super::client::CallError::Ambiguous(_)) => {}
+                Err(error) => {
+                    tracing::debug!(runner = %runner.id, %error, "a runner could not be told to end");
+                    return false;
+                }
+            }
+        }
+        false
+    }
+
+    /// Destroys a runner and forgets it. What fails is tried again by the reconciler, since the row stays.
+    pub(super) async fn discard(&self, runner: RunnerId) {
+        let Some(_at_work) = self.busy.begin(Work::Destroying, runner) else { return };
+        let handle = self.store.runner(runner).await.ok().flatten().and_then(|row| row.handle);
+        if let Err(error) = self.launcher.destroy(runner, handle.as_deref()).await {
+            tracing::error!(%runner, %error, "a runner could not be destroyed");
+            return;
+        }
+        // Logged by `persist`.
+        let _ = self.persist("runner_gone", || self.store.runner_gone(runner, Time::now())).await;
+    }
+
+    /// A runner has ended: concludes what became of its session.
+    pub(super) fn spawn_gone(self: &Arc<Self>, runner: RunnerId) {
+        let Some(at_work) = self.busy.begin(Work::Concluding, runner) else { return };
+        let lifecycle = Arc::clone(self);
+        self.spawn(async move {
+            // An error was logged, and the reconciler finds the runner missing again.
+            let _ = lifecycle.conclude_runner(runner, lifecycle.config.timing.exit_grace).await;
+            drop(at_work);
+        });
+    }
+
+    /// The last report may still be on its way: `grace` is for it. The runner's secret stays good as long.
+    pub(super) async fn conclude_runner(self: &Arc<Self>, runner: RunnerId, grace: Duration) -> Result<(), StoreError> {
+        let row = self.persist("runner", || self.store.runner(runner)).await?;
+        let Some(row) = row.filter(|row| row.state != RunnerState::Gone) else { return Ok(()) };
+        let Some(session) = row.session else {
+            self.discard(runner).await;
+            return Ok(());
+        };
+        let deadline = tokio::time::Instant::now() + grace;
+        loop {
+            let record = self.persist("session", || self.store.session(session)).await?;
+            let open = record.filter(|record| record.runner == Some(runner) && record.ended.is_none());
+            let Some(record) = open else {
+                self.discard(runner).await;
+                return Ok(());
+            };
+            // One that never was ready had nothing to report.
+            if row.state == RunnerState::Booting || tokio::time::Instant::now() >= deadline {
+                return self.conclude_open(record, &row, grace).await;
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    async fn conclude_open(
+        self: &Arc<Self>,
+        record: SessionRecord,
+        row: &RunnerRecord,
+        grace: Duration,
+    ) -> Result<(), StoreError> {
+        if row.state == RunnerState::Booting && !grace.is_zero() {
+            return self.lose(record.id, row.id, Ended::because(EndReason::StartFailed, STILLBORN)).await;
+        }
+        if record.stage == Stage::Queued && !grace.is_zero() {
+            // Whoever assigns it finds out by itself that it cannot be reached.
+            if self.busy.is(Work::Assigning, row.id) {
+                return Ok(());
+            }
+            return self.replace(record, row.id, NEVER_TAKEN).await;
+        }
+        self.lose(record.id, row.id, Ended::because(EndReason::RunnerLost, LOST)).await
+    }
+
+    /// Ends every session and waits until their runners are gone, within `deadline`: the stop of a server that owns
+    /// its runners. Works while shutting down.
+    pub async fn end_all(self: &Arc<Self>, reason: EndReason, deadline: Duration) {
+        let ending = async {
+            match self.store.sessions(Filter { active: true, ..Filter::default() }).await {
+                Ok(sessions) => drop(join_all(sessions.iter().map(|session| self.end_and_tell(session, reason))).await),
+                Err(error) => tracing::error!(%error, "the sessions to be ended cannot be listed"),
+            }
+        };
+        let told = tokio::time::timeout(deadline / 2, ending).await;
+        if told.is_err() {
+            tracing::warn!("not every session could be told to end");
+        }
+        let destroying = async {
+            let alive = self.launcher.alive().await.unwrap_or_default();
+            if !alive.is_empty() {
+                tokio::time::sleep(FAREWELL.min(deadline / 4)).await;
+            }
+            join_all(alive.into_iter().map(|runner| self.discard(runner))).await;
+        };
+        if tokio::time::timeout(deadline / 2, destroying).await.is_err() {
+            tracing::error!("not every runner ended in time");
+        }
+    }
+
+    async fn end_and_tell(self: &Arc<Self>, session: &SessionRecord, reason: EndReason) {
+        let ended = Ended::because(reason, "the server stopped");
+        match self.store.end(session.id, None, ended, Time::now()).await {
+            Ok(outcome) => drop(self.note(outcome)),
+            Err(error) => tracing::error!(session = %session.id, %error, "a session could not be ended"),
+        }
+        let Some(runner) = session.runner else { return };
+        if let Ok(Some(row)) = self.store.runner(runner).await
+            && !self.is_static()
+        {
+            self.tell(session.id, &row).await;
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! The life of sessions and their runners, from the transaction that created a session to the last trace of its runner.
+//!
+//! One start path: a runner is launched blank (`start`), calls home (`calls`), and is assigned (`assign`). It reports
+//! its stages and its end (`calls`), and is destroyed with all that it ran (`finish`). The database is the truth:
+//! everything here may be done twice, by two controllers at once, or not at all because a controller died, and then the
+//! reconciler (`reconcile`) does it.
+
+mod assign;
+mod busy;
+mod calls;
+mod client;
+mod config;
+mod finish;
+mod heartbeats;
+mod metrics;
+mod plan;
+mod reconcile;
+mod start;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use backon::{ExponentialBuilder, Retryable};
+use service::Shutdown;
+use service::metrics::Metrics;
+use session::{Ended, RunnerId, SessionId};
+use store::{EndOutcome, SessionRecord, Store, StoreError};
+use tokio::sync::broadcast::error::RecvError;
+use tokio::time::MissedTickBehavior;
+
+use crate::launcher::{Launcher, LauncherKind};
+use busy::Busy;
+use client::RunnerClient;
+use heartbeats::Heartbeats;
+use metrics::LifecycleMetrics;
+
+pub use config::{LifecycleConfig, Timing};
+pub use plan::{Plan, PlanError};
+
+/// Starts, watches and ends sessions. Shared as an `Arc`.
+pub struct Lifecycle {
+    store: Arc<dyn Store>,
+    launcher: Arc<dyn Launcher>,
+    config: LifecycleConfig,
+    shutdown: Shutdown,
+    client: RunnerClient,
+    metrics: LifecycleMetrics,
+    heartbeats: Heartbeats,
+    /// What this controller is doing to which runner, so that it does not do it twice at once. Other controllers may:
+    /// that is safe, only wasteful.
+    busy: Busy,
+}
+
+impl Lifecycle {
+    pub fn new(
+        store: Arc<dyn Store>,
+        launcher: Arc<dyn Launcher>,
+        config: LifecycleConfig,
+        metrics: &Metrics,
+        shutdown: Shutdown,
+    ) -> Arc<Self> {
+        let client = RunnerClient::new(&config.timing);
+        let metrics = LifecycleMetrics::new(metrics);
+        Arc::new(Self {
+            store,
+            launcher,
+            config,
+            shutdown,
+            client,
+            metrics,
+            heartbeats: Heartbeats::default(),
+            busy: Busy::default(),
+        })
+    }
+
+    /// Draws what a new session's runner will be known by.
+    pub fn plan(&self) -> Result<Plan, PlanError> {
+        Plan::draw(self.launcher.fixed_address())
+    }
+
+    /// Starts what the committed session is to run on. Returns at once.
+    pub fn begin(self: &Arc<Self>, session: &SessionRecord, runner: RunnerId, claimed: bool, plan: Plan) {
+        if self.is_static() {
+            let (lifecycle, id, epoch) = (Arc::clone(self), session.id, session.epoch);
+            self.spawn(async move { lifecycle.run_fixed(id, epoch).await });
+        } else if claimed {
+            self.spawn_assign(runner);
+        } else {
+            self.spawn_launch(session.id, plan);
+        }
+    }
+
+    /// Ends a session: in the database first, where the first reason wins; then its runner is told, and destroyed when
+    /// it does not go by itself. Returns once the database has it.
+    pub async fn end(self: &Arc<Self>, session: SessionId, ended: Ended) -> Result<EndOutcome, StoreError> {
+        self.end_as(session, None, ended).await
+    }
+
+    /// Where the session's code and command are on this machine, while they are.
+    pub fn workspace(&self, runner: RunnerId) -> Option<PathBuf> {
+        self.launcher.workspace(runner)
+    }
+
+    /// Ends what an earlier run of this server left behind: processes, and the sessions that they served. To be called
+    /// before anything is served, and only by a server whose launcher nobody else uses.
+    pub async fn recover(self: &Arc<Self>) -> Result<(), StoreError> {
+        if let Err(error) = self.launcher.sweep().await {
+            tracing::error!(%error, "not all of an earlier run could be ended");
+        }
+        self.reconcile_without_grace().await
+    }
+
+    /// Starts the reconciler, pruning, the heartbeats' writer, and listening to the launcher, until shutdown.
+    pub fn run(self: &Arc<Self>) {
+        let lifecycle = Arc::clone(self);
+        self.spawn(async move { lifecycle.keep_reconciling().await });
+        let lifecycle = Arc::clone(self);
+        self.spawn(async move { lifecycle.keep_pruning().await });
+        let lifecycle = Arc::clone(self);
+        self.spawn(async move { lifecycle.listen_to_exits().await });
+        // Not stopped by shutdown but told of it, so that it writes what it holds.
+        let (writer, token) = (self.heartbeats.writer(Arc::clone(&self.store), &self.config.timing), self.shutdown.token());
+        self.shutdown.spawn(async move { writer.run(token).await });
+    }
+
+    async fn keep_reconciling(self: Arc<Self>) {
+        let mut ticks = tokio::time::interval(self.config.timing.reconcile_every);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            if let Err(error) = self.reconcile().await {
+                tracing::warn!(%error, "reconciling failed; it is tried again");
+            }
+        }
+    }
+
+    async fn keep_pruning(self: Arc<Self>) {
+        let mut ticks = tokio::time::interval(self.config.timing.prune_every);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            match self.store.prune(self.config.retention, store::Time::now()).await {
+                Ok(pruned) => tracing::debug!(?pruned, "pruned"),
+                Err(error) => tracing::warn!(%error, "pruning failed; it is tried again"),
+            }
+        }
+    }
+
+    async fn listen_to_exits(self: Arc<Self>) {
+        let Some(mut exits) = self.launcher.exits() else { return };
+        loop {
+            match exits.recv().await {
+                Ok(runner) => self.spawn_gone(runner),
+                // The reconciler finds what was missed.
+                Err(RecvError::Lagged(_)) => {}
+                Err(RecvError::Closed) => return,
+            }
+        }
+    }
+
+    fn is_static(&self) -> bool {
+        self.launcher.kind() == LauncherKind::Static
+    }
+
+    /// Runs a task until it is done or the server stops; what it leaves undone, the next reconciler does.
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let token = self.shutdown.token();
+        self.shutdown.spawn(async move {
+            token.run_until_cancelled(task).await;
+        });
+    }
+
+    /// Repeats a database operation while the database is away, for about a minute.
+    async fn persist<T, F>(&self, what: &'static str, operation: impl FnMut() -> F) -> Result<T, StoreError>
+    where
+        F: Future<Output = Result<T, StoreError>>,
+    {
+        operation
+            .retry(self.config.timing.persist())
+            .when(|error| matches!(error, StoreError::Unavailable(_)))
+            .notify(|error, _| tracing::warn!(%error, what, "the database is away; trying again"))
+            .await
+            .inspect_err(|error| tracing::error!(%error, what, "given up; the reconciler will see to it"))
+    }
+}
+
+impl Timing {
+    fn persist(&self) -> ExponentialBuilder {
+        ExponentialBuilder::default()
+            .with_min_delay(std::time::Duration::from_millis(50))
+            .with_max_delay(std::time::Duration::from_secs(2))
+            .without_max_times()
+            .with_total_delay(Some(self.persist_for))
+            .with_jitter()
+    }
+}

@@ -1,0 +1,104 @@
+//! Starting a session: its runner is launched, or another in its place.
+
+use std::sync::Arc;
+
+use session::{EndReason, Ended, RunnerId, SessionId, Stage};
+use store::{RunnerState, SessionRecord, StoreError, Time};
+
+use super::busy::Work;
+use super::plan::Plan;
+use super::Lifecycle;
+use crate::launcher::Launch;
+
+/// How many runners a session is given in place of ones that did not take it.
+pub(super) const MAX_REPLACEMENTS: u64 = 2;
+/// The epoch that a session is created with; each replacement raises it by one.
+const FIRST_EPOCH: u64 = 1;
+
+impl Lifecycle {
+    /// A server at a fixed address is simply there.
+    pub(super) async fn run_fixed(&self, session: SessionId, epoch: u64) {
+        // Its failure is logged, and the reconciler does the same again.
+        let _ = self.persist("advance", || self.store.advance(session, epoch, Stage::Running, Time::now())).await;
+    }
+
+    pub(super) fn spawn_launch(self: &Arc<Self>, session: SessionId, plan: Plan) {
+        let Some(at_work) = self.busy.begin(Work::Launching, plan.runner) else { return };
+        let lifecycle = Arc::clone(self);
+        self.spawn(async move {
+            // An error was logged, and the reconciler finds the rest.
+            let _ = lifecycle.launch(session, plan).await;
+            drop(at_work);
+        });
+    }
+
+    async fn launch(self: &Arc<Self>, session: SessionId, plan: Plan) -> Result<(), StoreError> {
+        let runner = plan.runner;
+        let internal_url = self.config.internal_url.clone();
+        let launched = self.launcher.launch(Launch { runner, boot_token: plan.boot_token, internal_url }).await;
+        let handle = match launched {
+            Ok(handle) => handle,
+            Err(error) => {
+                tracing::error!(%session, %runner, %error, "a runner could not be launched");
+                let ended = Ended::because(EndReason::StartFailed, error.caller_message());
+                return self.lose(session, runner, ended).await;
+            }
+        };
+        self.persist("set_runner_handle", || self.store.set_runner_handle(runner, handle.clone())).await?;
+        // Whoever ended the session meanwhile found no runner to end.
+        let row = self.persist("runner", || self.store.runner(runner)).await?;
+        let record = self.persist("session", || self.store.session(session)).await?;
+        let wanted = row.is_some_and(|row| row.state != RunnerState::Gone)
+            && record.is_some_and(|record| record.ended.is_none() && record.runner == Some(runner));
+        if !wanted {
+            self.discard(runner).await;
+        }
+        Ok(())
+    }
+
+    /// Gives the session another runner in place of one that has not taken it, unless that was tried too often.
+    pub(super) async fn replace(
+        self: &Arc<Self>,
+        session: SessionRecord,
+        old: RunnerId,
+        given_up: &str,
+    ) -> Result<(), StoreError> {
+        if session.epoch >= FIRST_EPOCH + MAX_REPLACEMENTS {
+            tracing::error!(session = %session.id, runner = %old, "no runner took the session");
+            return self.lose(session.id, old, Ended::because(EndReason::StartFailed, given_up)).await;
+        }
+        let Ok(plan) = self.plan() else {
+            let why = "the server has no random numbers";
+            return self.lose(session.id, old, Ended::because(EndReason::StartFailed, why)).await;
+        };
+        let replace = || self.store.replace_runner(session.id, old, plan.new_runner(), Time::now());
+        if self.persist("replace_runner", replace).await?.is_some() {
+            tracing::warn!(session = %session.id, %old, new = %plan.runner, "runner replaced");
+            self.metrics.replaced.inc();
+            self.spawn_launch(session.id, plan);
+        }
+        // Replaced by us or by another controller, or its session took it after all or has ended.
+        let now = self.persist("session", || self.store.session(session.id)).await?;
+        if now.is_none_or(|now| now.runner != Some(old)) {
+            self.discard(old).await;
+        }
+        Ok(())
+    }
+
+    /// Ends a session for the sake of its runner, provided that it still has this one, and discards the runner.
+    pub(super) async fn lose(
+        self: &Arc<Self>,
+        session: SessionId,
+        runner: RunnerId,
+        ended: Ended,
+    ) -> Result<(), StoreError> {
+        let record = self.persist("session", || self.store.session(session)).await?;
+        if let Some(record) = record.filter(|record| record.runner == Some(runner) && record.ended.is_none()) {
+            // The epoch keeps a session that was given another runner at this moment.
+            let end = || self.store.end(session, Some(record.epoch), ended.clone(), Time::now());
+            self.note(self.persist("end", end).await?);
+        }
+        self.discard(runner).await;
+        Ok(())
+    }
+}

@@ -1,0 +1,136 @@
+//! The controller as a process of its own: composes database, keys, launcher, lifecycle and API, serves the three
+//! ports, and stops within a deadline.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use axum::Router;
+use service::metrics::Metrics;
+use service::{HealthState, ServeLimits, Shutdown, serve};
+use session::EndReason;
+use session::runner_api::FetchPolicy;
+use store::{SealKey, Store, Time};
+use tokio::net::TcpListener;
+use url::Url;
+
+use crate::api::Controller;
+use crate::auth::ensure_bootstrap_key;
+use crate::config::{LauncherChoice, ServerConfig};
+use crate::keys::KeyRing;
+use crate::launcher::{Launcher, ProcessLauncher, ProcessLauncherConfig, StaticLauncher};
+use crate::lifecycle::{Lifecycle, LifecycleConfig};
+
+/// How long runners have to go once the process was told to stop.
+const END_DEADLINE: Duration = Duration::from_secs(10);
+/// How long everything else has after that.
+const STOP_DEADLINE: Duration = Duration::from_secs(8);
+
+/// Runs until a signal.
+pub async fn run(config: ServerConfig) -> anyhow::Result<()> {
+    let shutdown = Shutdown::new();
+    shutdown.on_signals().context("signals cannot be listened for")?;
+    let running = Running::start(config, shutdown.clone()).await?;
+    shutdown.token().cancelled().await;
+    running.stop().await
+}
+
+/// A controller that serves.
+pub struct Running {
+    pub public: SocketAddr,
+    pub internal: SocketAddr,
+    pub admin: SocketAddr,
+    lifecycle: Arc<Lifecycle>,
+    shutdown: Shutdown,
+    /// The launcher's runners live no longer than this process.
+    ends_runners: bool,
+}
+
+impl Running {
+    pub async fn start(config: ServerConfig, shutdown: Shutdown) -> anyhow::Result<Self> {
+        let store = open_store(&config).await?;
+        let keys = KeyRing::open_or_create(&config.keys_dir)?;
+        let public = bind(config.listen).await?;
+        let internal = bind(config.internal_listen).await?;
+        let admin = bind(config.admin_listen).await?;
+        let metrics = Metrics::default();
+        let internal_url = match &config.internal_url {
+            Some(url) => url.clone(),
+            None => Url::parse(&format!("http://127.0.0.1:{}", internal.local_addr()?.port()))?,
+        };
+        let launcher = launcher(&config)?;
+        let lifecycle_config = lifecycle_config(&config, internal_url);
+        let lifecycle =
+            Lifecycle::new(Arc::clone(&store), launcher, lifecycle_config, &metrics, shutdown.clone());
+        lifecycle.run();
+        let parts = (Arc::clone(&store), keys, Arc::clone(&lifecycle));
+        let controller = Controller::new(config.api, parts.0, parts.1, parts.2, &metrics, shutdown.clone());
+        let health = HealthState::new(store, shutdown.token());
+        let running = Self {
+            public: public.local_addr()?,
+            internal: internal.local_addr()?,
+            admin: admin.local_addr()?,
+            ends_runners: matches!(config.launcher, LauncherChoice::Process { .. }),
+            lifecycle,
+            shutdown,
+        };
+        running.serve(public, controller.public_router().merge(health.router()));
+        running.serve(internal, running.lifecycle.internal_router());
+        running.serve(admin, metrics.router().merge(health.router()));
+        let Self { public, internal, admin, .. } = running;
+        tracing::info!(%public, %internal, %admin, launcher = %config.launcher, "the controller serves");
+        Ok(running)
+    }
+
+    fn serve(&self, listener: TcpListener, router: Router) {
+        self.shutdown.spawn(serve(listener, router, ServeLimits::default(), self.shutdown.token()));
+    }
+
+    /// Stops within [`END_DEADLINE`] and [`STOP_DEADLINE`] together.
+    pub async fn stop(self) -> anyhow::Result<()> {
+        self.shutdown.begin();
+        if self.ends_runners {
+            self.lifecycle.end_all(EndReason::Cancelled, END_DEADLINE).await;
+        }
+        anyhow::ensure!(self.shutdown.finish(STOP_DEADLINE).await, "some tasks did not stop in time");
+        Ok(())
+    }
+}
+
+async fn open_store(config: &ServerConfig) -> anyhow::Result<Arc<dyn Store>> {
+    let key = SealKey::load_or_create(&config.encryption_key_file)?;
+    let store = service::database::open(&config.database, key).await.context("the database cannot be opened")?;
+    ensure_bootstrap_key(&*store, &config.bootstrap, Time::now()).await.context("there is no API key")?;
+    Ok(store)
+}
+
+async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| format!("{address} cannot be listened on"))
+}
+
+fn launcher(config: &ServerConfig) -> anyhow::Result<Arc<dyn Launcher>> {
+    Ok(match &config.launcher {
+        LauncherChoice::Static { backend } => Arc::new(StaticLauncher::new(backend.clone())),
+        LauncherChoice::Process { runner_bin, work_dir } => {
+            let runner_bin = match runner_bin {
+                Some(path) => path.clone(),
+                None => std::env::current_exe()
+                    .context("this program's own place is unknown; set --runner-bin (CLISCALE_RUNNER_BIN)")?
+                    .with_file_name("cliscale-runner"),
+            };
+            let defaults = ProcessLauncherConfig::new(runner_bin, work_dir);
+            Arc::new(ProcessLauncher::new(ProcessLauncherConfig { linger: config.linger, ..defaults })?)
+        }
+    })
+}
+
+fn lifecycle_config(config: &ServerConfig, internal_url: Url) -> LifecycleConfig {
+    let limits = &config.api.limits;
+    let fetch = FetchPolicy {
+        allowed_hosts: limits.allowed_hosts.clone(),
+        allow_private: config.allow_private,
+        allow_local: limits.local,
+    };
+    LifecycleConfig { retention: config.retention, linger: config.linger, ..LifecycleConfig::new(fetch, internal_url) }
+}

@@ -1,0 +1,94 @@
+// What the page looks like at a desk and on a phone: it fits, and pictures are kept in shots/ for a person to look at.
+
+import assert from 'node:assert/strict';
+import { mkdir } from 'node:fs/promises';
+import { fileURLToPath } from 'node:url';
+import { after, before, describe, test } from 'node:test';
+import { launch, noChromium } from '../lib/chromium.js';
+import { Cliscale } from '../lib/cliscale.js';
+import { TerminalPage } from '../lib/terminal-page.js';
+
+const SHOTS = fileURLToPath(new URL('../shots/', import.meta.url));
+const QUESTION = /Shall I go ahead\?/;
+const DESK = { viewport: { width: 1280, height: 800 }, colorScheme: 'dark' };
+const PHONE = { viewport: { width: 390, height: 844 }, deviceScaleFactor: 2, isMobile: true, hasTouch: true, colorScheme: 'dark' };
+
+describe('the page’s looks', { skip: noChromium }, () => {
+  let server;
+  let browser;
+
+  before(async () => {
+    await mkdir(SHOTS, { recursive: true });
+    server = await Cliscale.start();
+    browser = await launch();
+  });
+  after(async () => {
+    await browser?.close();
+    await server?.stop();
+  });
+
+  /** Takes a picture, and checks that nothing has to be scrolled sideways and that the terminal is inside the window. */
+  async function picture(terminal, name) {
+    const { page } = terminal;
+    await terminal.reaches(({ drained }) => drained, 'drained');
+    await page.screenshot({ path: `${SHOTS}${name}.png` });
+    const { width, height } = page.viewportSize();
+    const found = await page.evaluate(() => {
+      const { right, bottom } = document.querySelector('.xterm-screen').getBoundingClientRect();
+      return { scrollWidth: document.documentElement.scrollWidth, scrollHeight: document.documentElement.scrollHeight, right, bottom };
+    });
+    assert.ok(found.scrollWidth <= width && found.scrollHeight <= height, `${name} scrolls: ${JSON.stringify(found)}`);
+    assert.ok(found.right <= width && found.bottom <= height, `${name} is cut: ${JSON.stringify(found)}`);
+  }
+
+  async function question(options) {
+    const session = await server.create();
+    const terminal = await TerminalPage.open(browser, session.terminalUrl, options);
+    await terminal.shows(QUESTION);
+    return { terminal, session };
+  }
+
+  test('at a desk', async () => {
+    const { terminal, session } = await question(DESK);
+    await terminal.type('Please be careful\n');
+    await terminal.shows(/careful"[^]*Shall I go ahead/);
+    await picture(terminal, 'desk');
+    await terminal.type('yes\n');
+    await terminal.says('#end');
+    await picture(terminal, 'desk-finished');
+    const stranger = await TerminalPage.open(browser, session.terminalUrl, DESK);
+    await stranger.says('#card');
+    await picture(stranger, 'desk-refused');
+    await Promise.all([terminal.close(), stranger.close()]);
+  });
+
+  test('at a desk that prefers light', async () => {
+    const { terminal } = await question({ ...DESK, colorScheme: 'light' });
+    await picture(terminal, 'desk-light');
+    await terminal.close();
+  });
+
+  test('on a phone, where the row of keys works', async () => {
+    const { terminal, session } = await question(PHONE);
+    await picture(terminal, 'phone');
+    await terminal.page.locator('#terminal').tap();
+    assert.equal(await terminal.page.evaluate(() => document.activeElement?.tagName), 'TEXTAREA');
+    await terminal.page.locator('[data-key=ctrl]').tap();
+    await terminal.page.keyboard.type('c');
+    assert.match(await terminal.says('#end'), /exit code 130/);
+    await picture(terminal, 'phone-ended');
+    const stranger = await TerminalPage.open(browser, session.terminalUrl, PHONE);
+    await stranger.says('#card');
+    await picture(stranger, 'phone-refused');
+    await Promise.all([terminal.close(), stranger.close()]);
+  });
+
+  test('for a viewer', async () => {
+    const { terminal, session } = await question(DESK);
+    const viewer = await TerminalPage.open(browser, await server.link(session.sessionId, 'viewer'), PHONE);
+    await viewer.shows(QUESTION);
+    await viewer.reaches(({ letterboxed }) => letterboxed, 'letterboxed');
+    await picture(viewer, 'phone-viewer');
+    await Promise.all([terminal.close(), viewer.close()]);
+  });
+});

@@ -1,0 +1,91 @@
+// Several people at one terminal: who may type, and that all see the same.
+
+import assert from 'node:assert/strict';
+import { after, before, describe, test } from 'node:test';
+import { launch, noChromium } from '../lib/chromium.js';
+import { Cliscale } from '../lib/cliscale.js';
+import { TerminalPage, until } from '../lib/terminal-page.js';
+
+const QUESTION = /Shall I go ahead\?/;
+
+describe('a session with several people', { skip: noChromium }, () => {
+  let server;
+  let browser;
+
+  before(async () => {
+    server = await Cliscale.start();
+    browser = await launch();
+  });
+  after(async () => {
+    await browser?.close();
+    await server?.stop();
+  });
+
+  async function gather(sizes) {
+    const session = await server.create();
+    const operator = await TerminalPage.open(browser, session.terminalUrl);
+    await operator.shows(QUESTION);
+    const viewers = [];
+    for (const viewport of sizes) {
+      viewers.push(await TerminalPage.open(browser, await server.link(session.sessionId, 'viewer'), { viewport }));
+      await viewers.at(-1).shows(QUESTION);
+    }
+    return { operator, viewers, all: [operator, ...viewers] };
+  }
+
+  test('shows every viewer the same', async () => {
+    const { operator, viewers, all } = await gather([{ width: 1280, height: 800 }, { width: 700, height: 500 }]);
+    await operator.type('look at this\n');
+    for (const terminal of all) await terminal.shows(/Considering "look at this"[^]*Shall I go ahead\?[^]*Shall I go ahead\?/);
+    const [text, ...others] = await Promise.all(all.map((terminal) => terminal.text()));
+    for (const other of others) assert.equal(other, text);
+    for (const viewer of viewers) assert.deepEqual(await viewer.size(), await operator.size());
+    await Promise.all(all.map((terminal) => terminal.close()));
+  });
+
+  test('lets no viewer type', async () => {
+    const { operator, viewers: [viewer], all } = await gather([{ width: 1280, height: 800 }]);
+    assert.equal(await viewer.says('#role'), 'View only');
+    await viewer.type('exit 9\n');
+    // Typing past the page, as a changed page would, gets no further: the server holds viewers off.
+    await viewer.page.evaluate(() => window.__cliscale.term.input('exit 9\r'));
+    await operator.type('exit 4\n');
+    for (const terminal of all) assert.match(await terminal.says('#end'), /exit code 4/);
+    assert.doesNotMatch(await operator.text(), /exit 9/);
+    for (const terminal of all) terminal.isQuiet();
+    await Promise.all(all.map((terminal) => terminal.close()));
+  });
+
+  test('shows a viewer all of a larger terminal, also after it changed', async () => {
+    const { operator, viewers: [viewer], all } = await gather([{ width: 500, height: 400 }]);
+    const fits = () =>
+      viewer.page.evaluate(() => {
+        const room = document.getElementById('screen').getBoundingClientRect();
+        const screen = document.querySelector('.xterm-screen').getBoundingClientRect();
+        return screen.left >= room.left && screen.right <= room.right && screen.top >= room.top && screen.bottom <= room.bottom;
+      });
+    await until(fits, () => 'the terminal is larger than the page');
+    await operator.page.setViewportSize({ width: 1500, height: 900 });
+    await operator.shows(/The terminal is now/);
+    await viewer.shows(/The terminal is now/);
+    assert.deepEqual(await viewer.size(), await operator.size());
+    await until(fits, () => 'the terminal is larger than the page after it grew');
+    await Promise.all(all.map((terminal) => terminal.close()));
+  });
+
+  test('gives a second operator the size, and the first one a whole view of it', async () => {
+    const session = await server.create();
+    const first = await TerminalPage.open(browser, session.terminalUrl);
+    await first.shows(QUESTION);
+    const link = await server.link(session.sessionId, 'operator');
+    const second = await TerminalPage.open(browser, link, { viewport: { width: 700, height: 420 } });
+    await second.shows(/The terminal is now/);
+    await first.reaches(({ letterboxed }) => letterboxed, 'letterboxed');
+    assert.deepEqual(await first.size(), await second.size());
+    await first.type('from the first\n');
+    await second.shows(/Considering "from the first"/);
+    await second.type('from the second\n');
+    await first.shows(/Considering "from the second"/);
+    await Promise.all([first.close(), second.close()]);
+  });
+});

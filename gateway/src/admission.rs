@@ -1,0 +1,164 @@
+//! Who enters: an unused token, else a resume ticket, else an explanation. If the database is away, nobody.
+
+use std::sync::Arc;
+
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use service::Problem;
+use session::frames::{Tickets, Wire};
+use session::{ClientId, ProblemType, Role, SessionId};
+use store::{Digest, NewTicket, Route, Store, TicketOutcome, Time};
+
+use crate::handshake::Offers;
+use crate::token::{TokenFault, TokenVerifier};
+
+/// How a client got in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Entry {
+    Token,
+    Ticket,
+}
+
+/// A client that may enter, and what it is given.
+pub struct Admitted {
+    pub entry: Entry,
+    pub role: Role,
+    pub client: ClientId,
+    /// The wire to speak with it.
+    pub wire: Wire,
+    /// For the way back; a `tty` client cannot take them.
+    pub tickets: Option<Tickets>,
+    pub route: Route,
+}
+
+pub struct Admission {
+    store: Arc<dyn Store>,
+    verifier: TokenVerifier,
+}
+
+/// A session whose end is all that there is to show.
+pub fn is_over(route: &Route) -> bool {
+    route.ended.is_some() && route.address.is_none()
+}
+
+impl Admission {
+    pub fn new(store: Arc<dyn Store>, verifier: TokenVerifier) -> Self {
+        Self { store, verifier }
+    }
+
+    /// Why this token could not enter, as far as can be told without using it.
+    pub async fn check_token(&self, token: &str, session: SessionId) -> Result<(), ProblemType> {
+        let claims = self.verifier.verify(token, session).await.map_err(TokenFault::problem_type)?;
+        match self.store.token_waits(&claims.jti, session, Time::now()).await {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(spent(claims.exp)),
+            Err(error) => Err(Problem::from(error).kind),
+        }
+    }
+
+    pub async fn admit(&self, session: SessionId, token: Option<&str>, offers: &Offers) -> Result<Admitted, Problem> {
+        let route = self.store.route(session).await?.ok_or_else(session_unknown)?;
+        // The end of a session can be shown to any client of ours, whatever its backend spoke.
+        let backend = if is_over(&route) { Wire::TtyR1 } else { route.wire };
+        let wire = offers
+            .select(backend)
+            .ok_or_else(|| Problem::new(ProblemType::InvalidRequest, "offer the subprotocol tty, or tty.r1 and tty"))?;
+        let refusal = match token {
+            Some(token) => match self.enter_by_token(token, wire, &route).await {
+                Ok(admitted) => return Ok(admitted),
+                Err(refusal) => Some(refusal),
+            },
+            None => None,
+        };
+        match &offers.ticket {
+            Some(ticket) if wire == Wire::TtyR1 => match self.enter_by_ticket(ticket.expose(), route).await {
+                Ok(admitted) => Ok(admitted),
+                // Who came with both is told about the token: that is the link that was opened.
+                Err(ticket_refusal) => Err(refusal.unwrap_or(ticket_refusal)),
+            },
+            _ => Err(refusal.unwrap_or_else(|| explain(ProblemType::TokenMissing))),
+        }
+    }
+
+    async fn enter_by_token(&self, token: &str, wire: Wire, route: &Route) -> Result<Admitted, Problem> {
+        let session = route.session;
+        let claims = self.verifier.verify(token, session).await.map_err(|fault| explain(fault.problem_type()))?;
+        // Both are said before the token is used up: it may still serve another client.
+        if is_over(route) {
+            if wire == Wire::Tty {
+                return Err(explain(ProblemType::SessionEnded));
+            }
+        } else if claims.role == Role::Viewer && route.wire == Wire::Tty {
+            return Err(explain(ProblemType::ViewerUnsupported));
+        }
+        let client = ClientId::new();
+        let drawn = (wire == Wire::TtyR1).then(|| draw_tickets(client)).transpose()?;
+        let (tickets, ticket) = drawn.unzip();
+        match self.store.consume_token(&claims.jti, session, ticket, Time::now()).await? {
+            Some(role) => Ok(Admitted { entry: Entry::Token, role, client, wire, tickets, route: route.clone() }),
+            None => Err(explain(spent(claims.exp))),
+        }
+    }
+
+    async fn enter_by_ticket(&self, ticket: &str, route: Route) -> Result<Admitted, Problem> {
+        // The store keeps the predecessor's client; this one is not used.
+        let (tickets, successor) = draw_tickets(ClientId::new())?;
+        let presented = Digest::of(ticket.as_bytes());
+        match self.store.redeem_ticket(presented, route.session, successor, Time::now()).await? {
+            TicketOutcome::Redeemed { role, client } => {
+                Ok(Admitted { entry: Entry::Ticket, role, client, wire: Wire::TtyR1, tickets: Some(tickets), route })
+            }
+            TicketOutcome::Expired => Err(explain(ProblemType::TicketExpired)),
+            TicketOutcome::Reused => Err(explain(ProblemType::TicketReused)),
+        }
+    }
+}
+
+/// Why a token that was good once cannot be consumed (any more).
+fn spent(expires: i64) -> ProblemType {
+    // Within the leeway of a token's end the database has dropped it already.
+    if expires <= Time::now().as_second() { ProblemType::TokenExpired } else { ProblemType::TokenUsed }
+}
+
+/// 256 random bits each, and what is stored of them.
+fn draw_tickets(client: ClientId) -> Result<(Tickets, NewTicket), Problem> {
+    let draw = || {
+        let mut bits = [0; 32];
+        aws_lc_rs::rand::fill(&mut bits).map(|()| BASE64_URL_SAFE_NO_PAD.encode(bits)).map_err(|_| {
+            tracing::error!("no random bits for a ticket");
+            Problem::internal()
+        })
+    };
+    let tickets = Tickets { ticket: draw()?, page_token: draw()? };
+    let stored = NewTicket {
+        hash: Digest::of(tickets.ticket.as_bytes()),
+        page_token: Digest::of(tickets.page_token.as_bytes()),
+        client,
+    };
+    Ok((tickets, stored))
+}
+
+pub fn session_unknown() -> Problem {
+    explain(ProblemType::SessionUnknown)
+}
+
+/// What a stock client reads; a browser gets the page's own explanation by the slug.
+pub fn explain(kind: ProblemType) -> Problem {
+    use ProblemType::*;
+    let detail = match kind {
+        TokenUsed => "a token enters once; ask for a further one",
+        TokenExpired => "a token must be used within five minutes; ask for a further one",
+        TokenInvalid => "not a token for this session",
+        TokenMissing => "a token is needed, as ?token=",
+        TicketExpired => "this resume ticket is not valid any more",
+        TicketReused => "this resume ticket was used again after its successor; the tab needs a fresh link",
+        ForbiddenOrigin => "the page that asked is neither this server's own nor listed in CLISCALE_EMBED_ORIGINS",
+        ViewerUnsupported => "this session's terminal server cannot keep a viewer from typing",
+        SessionUnknown => "no session has this id (any more)",
+        SessionEnded => "the session is over and its terminal is gone",
+        TooManyConnections => "this gateway holds as many connections as it may",
+        Unavailable => return Problem::new(kind, "cannot tell at the moment who may enter").retry_after(2),
+        _ => kind.title(),
+    };
+    Problem::new(kind, detail)
+}

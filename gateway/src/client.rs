@@ -1,0 +1,207 @@
+//! A client's WebSocket while the gateway itself speaks on it: before the runner is there, and after it was lost.
+//! What the client sends early is held as it came, to be handed to the runner later.
+
+use std::io;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use hyper::upgrade::Upgraded;
+use hyper_util::rt::TokioIo;
+use session::frames::{Exit, ServerFrame, Wire, close};
+use session::state::Ended;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, timeout};
+use tokio_util::sync::CancellationToken;
+
+use crate::wire::{self, Follower, MAX_CONTROL, opcode};
+
+/// Early bytes that are held: a hello, some typing, a paste.
+pub const MAX_HELD: usize = 64 * 1024;
+/// Keeps proxies from closing a connection on which nothing else happens.
+const PING_EVERY: Duration = Duration::from_secs(20);
+/// The gateway's own frames are short; a client that takes none of them for this long is gone.
+const SEND_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a client may take to answer a close frame.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// An upgraded connection of either side. hyper hands over what it had read beyond the handshake as its first bytes.
+pub type Io = TokioIo<Upgraded>;
+
+/// What ends the gateway's own part of a connection early.
+#[derive(Debug)]
+pub enum Interrupt {
+    /// The client sent a close frame, with this payload, or simply left.
+    Closed(Option<Vec<u8>>),
+    Failed(io::Error),
+    /// More than [`MAX_HELD`] before the terminal was there.
+    TooMuch,
+    /// Not RFC 6455.
+    Malformed,
+    /// This gateway stops.
+    Draining,
+}
+
+/// What is done with the bytes that the client sends.
+enum Early {
+    /// Held as they came. `frame_at` is where in `held` the frame under way begins; `control` is its payload so far,
+    /// if it is a control frame.
+    Hold { held: BytesMut, follower: Follower, frame_at: usize, control: Vec<u8> },
+    /// The terminal that they were for is gone.
+    Discard,
+}
+
+pub struct ClientSocket {
+    io: Io,
+    wire: Wire,
+    early: Early,
+    ping: Interval,
+    drain: CancellationToken,
+}
+
+impl ClientSocket {
+    /// A connection that was just upgraded.
+    pub fn new(io: Io, wire: Wire, drain: CancellationToken) -> Self {
+        let early =
+            Early::Hold { held: BytesMut::new(), follower: Follower::default(), frame_at: 0, control: Vec::new() };
+        Self::with(io, wire, early, drain)
+    }
+
+    /// A connection whose bridge is down, with the runner's last frame whole.
+    pub fn after_bridge(io: Io, wire: Wire, drain: CancellationToken) -> Self {
+        Self::with(io, wire, Early::Discard, drain)
+    }
+
+    fn with(io: Io, wire: Wire, early: Early, drain: CancellationToken) -> Self {
+        let mut ping = interval_at(Instant::now() + PING_EVERY, PING_EVERY);
+        ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Self { io, wire, early, ping, drain }
+    }
+
+    pub fn wire(&self) -> Wire {
+        self.wire
+    }
+
+    /// The connection, and what the client sent meanwhile.
+    pub fn into_parts(self) -> (Io, BytesMut) {
+        match self.early {
+            Early::Hold { held, .. } => (self.io, held),
+            Early::Discard => (self.io, BytesMut::new()),
+        }
+    }
+
+    /// Does `work` while the connection is kept up: pings, holds what comes, and notices when it is over.
+    pub async fn during<T>(&mut self, work: impl Future<Output = T>) -> Result<T, Interrupt> {
+        tokio::pin!(work);
+        let mut buffer = BytesMut::with_capacity(4096);
+        loop {
+            tokio::select! {
+                done = &mut work => return Ok(done),
+                () = self.drain.cancelled() => return Err(Interrupt::Draining),
+                _ = self.ping.tick() => self.write(&wire::server_frame(opcode::PING, b"")).await?,
+                read = self.io.read_buf(&mut buffer) => match read {
+                    Ok(0) => return Err(Interrupt::Closed(None)),
+                    Ok(_) => {
+                        let pongs = self.take_early(&buffer)?;
+                        buffer.clear();
+                        if !pongs.is_empty() {
+                            self.write(&pongs).await?;
+                        }
+                    }
+                    Err(error) => return Err(Interrupt::Failed(error)),
+                },
+            }
+        }
+    }
+
+    pub async fn send(&mut self, frame: &ServerFrame) -> Result<(), Interrupt> {
+        self.write(&wire::server_frame(opcode::BINARY, &frame.encode())).await
+    }
+
+    /// Says how the session ended, to clients that understand it, and closes.
+    pub async fn finish(mut self, ended: Ended) {
+        if self.wire == Wire::TtyR1 {
+            let exit = Exit {
+                code: ended.exit_code,
+                signal: ended.signal,
+                reason: ended.reason,
+                // Where the stream ended is the runner's to know, and it is gone.
+                end: 0,
+                message: ended.message,
+            };
+            if self.send(&ServerFrame::Exit(exit)).await.is_err() {
+                return;
+            }
+        }
+        self.close(close::ENDED, "").await;
+    }
+
+    /// Closes, and lets the frame arrive: a connection dropped with unread bytes is reset, which can overtake it.
+    pub async fn close(mut self, code: u16, reason: &'static str) {
+        if self.write(&wire::close_frame(code, reason)).await.is_ok() {
+            self.linger().await;
+        }
+    }
+
+    /// Answers a client's own close frame (RFC 6455, 5.5.1).
+    pub async fn answer_close(mut self, payload: &[u8]) {
+        if self.write(&wire::server_frame(opcode::CLOSE, payload)).await.is_ok() {
+            self.linger().await;
+        }
+    }
+
+    async fn linger(&mut self) {
+        let _ = timeout(CLOSE_TIMEOUT, async {
+            let _ = self.io.shutdown().await;
+            let mut rest = [0; 1024];
+            while matches!(self.io.read(&mut rest).await, Ok(1..)) {}
+        })
+        .await;
+    }
+
+    async fn write(&mut self, bytes: &[u8]) -> Result<(), Interrupt> {
+        let written = timeout(SEND_TIMEOUT, async {
+            self.io.write_all(bytes).await?;
+            self.io.flush().await
+        });
+        match written.await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(Interrupt::Failed(error)),
+            Err(_) => Err(Interrupt::Failed(io::ErrorKind::TimedOut.into())),
+        }
+    }
+
+    /// Holds what the client sent. Control frames are the gateway's own business as yet: the answer is the pongs to send.
+    fn take_early(&mut self, mut bytes: &[u8]) -> Result<Vec<u8>, Interrupt> {
+        let mut pongs = Vec::new();
+        let Early::Hold { held, follower, frame_at, control } = &mut self.early else { return Ok(pongs) };
+        while !bytes.is_empty() {
+            let Some(piece) = follower.next(bytes).map_err(|_| Interrupt::Malformed)? else {
+                held.extend_from_slice(bytes);
+                break;
+            };
+            held.extend_from_slice(&bytes[..piece.used]);
+            bytes = &bytes[piece.used..];
+            let mask = piece.header.mask.ok_or(Interrupt::Malformed)?;
+            if piece.header.is_control() {
+                if piece.header.length > MAX_CONTROL as u64 {
+                    return Err(Interrupt::Malformed);
+                }
+                control.extend_from_slice(piece.payload);
+            }
+            if piece.ends {
+                if piece.header.is_control() {
+                    let mut payload = std::mem::take(control);
+                    wire::unmask(mask, &mut payload);
+                    match piece.header.opcode {
+                        opcode::CLOSE => return Err(Interrupt::Closed(Some(payload))),
+                        opcode::PING => pongs.extend(wire::server_frame(opcode::PONG, &payload)),
+                        _ => {}
+                    }
+                    held.truncate(*frame_at);
+                }
+                *frame_at = held.len();
+            }
+        }
+        if held.len() > MAX_HELD { Err(Interrupt::TooMuch) } else { Ok(pongs) }
+    }
+}

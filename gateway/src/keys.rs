@@ -1,0 +1,156 @@
+//! The verification keys that this process knows. They are refreshed in the background, outlive an outage of their
+//! source, and are fetched again for an unknown `kid`: once for any number of askers, and not again for the same `kid`
+//! or more often than once a second, since anybody can make a `kid` up.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, RwLock};
+use std::time::Duration;
+
+use jsonwebtoken::DecodingKey;
+use jsonwebtoken::jwk::{AlgorithmParameters, JwkSet, KeyAlgorithm, PublicKeyUse};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::jwks::JwksSource;
+
+/// For sources that state no age.
+const DEFAULT_AGE: Duration = Duration::from_secs(300);
+const AGES: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(3600));
+/// How soon a failed refresh is tried again.
+const RETRY: Duration = Duration::from_secs(2);
+/// Between the end of one fetch and the next one for an unknown `kid`.
+const FETCH_GAP: Duration = Duration::from_secs(1);
+/// How long a `kid` that a fetch did not bring counts as unknown without another fetch.
+const UNKNOWN_FOR: Duration = Duration::from_secs(5);
+const MAX_UNKNOWN: usize = 256;
+/// A thumbprint has 43 characters.
+const MAX_KID: usize = 128;
+
+/// Why there is no key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoKey {
+    /// The source does not have it.
+    Unknown,
+    /// The source cannot be asked.
+    SourceAway,
+}
+
+pub struct KeyCache {
+    source: Arc<dyn JwksSource>,
+    keys: RwLock<HashMap<String, Arc<DecodingKey>>>,
+    /// `kid`s that were asked for in vain, oldest first.
+    unknown: Mutex<VecDeque<(String, Instant)>>,
+    /// Held while fetching, so that everybody who waits for it can use what the first one brought.
+    last: tokio::sync::Mutex<Option<Fetch>>,
+}
+
+#[derive(Clone, Copy)]
+struct Fetch {
+    started: Instant,
+    ended: Instant,
+    succeeded: bool,
+}
+
+impl KeyCache {
+    pub fn new(source: Arc<dyn JwksSource>) -> Self {
+        Self { source, keys: RwLock::default(), unknown: Mutex::default(), last: tokio::sync::Mutex::new(None) }
+    }
+
+    pub async fn key(&self, kid: &str) -> Result<Arc<DecodingKey>, NoKey> {
+        if let Some(key) = self.known(kid) {
+            return Ok(key);
+        }
+        if kid.len() > MAX_KID || self.is_unknown(kid) {
+            return Err(NoKey::Unknown);
+        }
+        let asked = Instant::now();
+        let mut last = self.last.lock().await;
+        // While this asker waited for the lock, another's fetch may have answered.
+        let fresh = last.filter(|fetch| fetch.started >= asked || fetch.ended.elapsed() < FETCH_GAP);
+        let fetch = match fresh {
+            Some(fetch) => fetch,
+            None => self.fetch(&mut last).await,
+        };
+        match self.known(kid) {
+            Some(key) => Ok(key),
+            None if fetch.succeeded => {
+                self.note_unknown(kid);
+                Err(NoKey::Unknown)
+            }
+            None => Err(NoKey::SourceAway),
+        }
+    }
+
+    /// Fetches at once, and again whenever what was fetched has become old.
+    pub async fn keep_fresh(&self, stop: CancellationToken) {
+        loop {
+            let fetch = {
+                let mut last = self.last.lock().await;
+                self.fetch(&mut last).await
+            };
+            let pause = match fetch.succeeded {
+                true => self.source.max_age().unwrap_or(DEFAULT_AGE).clamp(AGES.0, AGES.1),
+                false => RETRY,
+            };
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                () = stop.cancelled() => return,
+            }
+        }
+    }
+
+    async fn fetch(&self, last: &mut Option<Fetch>) -> Fetch {
+        let started = Instant::now();
+        let succeeded = match self.source.fetch().await {
+            Ok(set) => {
+                *self.keys.write().expect("keys lock") = usable(&set);
+                true
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the verification keys stay as they are");
+                false
+            }
+        };
+        let fetch = Fetch { started, ended: Instant::now(), succeeded };
+        *last = Some(fetch);
+        fetch
+    }
+
+    fn known(&self, kid: &str) -> Option<Arc<DecodingKey>> {
+        self.keys.read().expect("keys lock").get(kid).cloned()
+    }
+
+    fn is_unknown(&self, kid: &str) -> bool {
+        let mut unknown = self.unknown.lock().expect("unknown lock");
+        while unknown.front().is_some_and(|(_, since)| since.elapsed() >= UNKNOWN_FOR) {
+            unknown.pop_front();
+        }
+        unknown.iter().any(|(name, _)| name == kid)
+    }
+
+    fn note_unknown(&self, kid: &str) {
+        let mut unknown = self.unknown.lock().expect("unknown lock");
+        if unknown.len() >= MAX_UNKNOWN {
+            unknown.pop_front();
+        }
+        unknown.push_back((kid.to_owned(), Instant::now()));
+    }
+}
+
+/// The set's RSA keys for signatures. Any other kind is none of ours, a symmetric one above all.
+fn usable(set: &JwkSet) -> HashMap<String, Arc<DecodingKey>> {
+    let mut keys = HashMap::new();
+    for jwk in &set.keys {
+        let for_signatures = matches!(jwk.common.public_key_use, None | Some(PublicKeyUse::Signature));
+        let rs256 = matches!(jwk.common.key_algorithm, None | Some(KeyAlgorithm::RS256));
+        let rsa = matches!(jwk.algorithm, AlgorithmParameters::RSA(_));
+        let Some(kid) = jwk.common.key_id.as_ref().filter(|_| for_signatures && rs256 && rsa) else { continue };
+        match DecodingKey::from_jwk(jwk) {
+            Ok(key) => {
+                keys.insert(kid.clone(), Arc::new(key));
+            }
+            Err(_) => tracing::warn!("a verification key cannot be read and is left out"),
+        }
+    }
+    keys
+}

@@ -1,0 +1,91 @@
+// Starts the page: reads the address, makes the parts, joins them, hands over.
+
+import '@xterm/xterm/css/xterm.css';
+import './style.css';
+import { readAddress } from './address';
+import { copyText } from './clipboard';
+import { Connection, type ConnectionState, type SocketLike } from './connection';
+import { TouchKeys } from './keys';
+import { TerminalSession } from './session';
+import { Status } from './status';
+import { TabStore } from './storage';
+import { TerminalView } from './terminal';
+import { followVisualViewport } from './viewport';
+
+const address = readAddress(window.location);
+// Before anything else: the token must not stay where a look over the shoulder, the history or a screenshot finds it.
+if (window.location.search !== '') window.history.replaceState(null, '', window.location.pathname);
+followVisualViewport();
+
+const host = document.getElementById('terminal')!;
+const store = new TabStore(address.sessionId);
+const status: Status = new Status(() => connection.retryNow());
+const view: TerminalView = new TerminalView(host, {
+  onInput: (bytes) => session.input(bytes),
+  onSelection: (selected) => status.selection(selected),
+  onTitle: (title) => status.title(title),
+  onLinkHover: (uri) => status.linkHint(uri),
+});
+const session = new TerminalSession(view, status, store);
+const connection: Connection = new Connection({
+  url: address.socketUrl,
+  token: address.token,
+  pageRefusal: document.querySelector<HTMLMetaElement>('meta[name=cliscale-refusal]')?.content ?? '',
+  store,
+  openSocket: (url, protocols) => new WebSocket(url, protocols) as SocketLike,
+  hello: () => session.hello(),
+  onFrame: (message) => session.frame(message),
+  onState: showState,
+});
+session.use(connection);
+
+function showState(state: ConnectionState): void {
+  if (state.kind === 'open') session.connected(state.wire);
+  else session.disconnected();
+  status.connection(state);
+  if (state.kind === 'ended' && !session.exit) status.ended(null);
+}
+
+async function copySelection(): Promise<void> {
+  const copied = await copyText(view.term.getSelection());
+  status.notice(copied ? 'Copied.' : 'This browser did not allow copying.');
+}
+
+function listenToPage(): void {
+  const keys = new TouchKeys(document.getElementById('keys')!, view.term);
+  view.typedFilter = (text) => keys.filter(text);
+  document.getElementById('copy')!.addEventListener('click', () => void copySelection());
+  view.term.attachCustomKeyEventHandler((event) => {
+    const copies = event.ctrlKey && event.shiftKey && event.code === 'KeyC' && view.term.hasSelection();
+    if (!copies) return true;
+    event.preventDefault();
+    if (event.type === 'keydown') void copySelection();
+    return false;
+  });
+  new ResizeObserver(() => session.sizing.pageResized()).observe(host);
+  window.addEventListener('online', () => connection.networkChanged());
+  document.addEventListener('visibilitychange', () => {
+    if (document.visibilityState === 'visible') connection.retryNow();
+  });
+}
+
+listenToPage();
+connection.connect();
+if (connection.state.kind !== 'refused') view.term.focus();
+
+/** For tests: the terminal's buffer, and where the page stands. */
+Object.assign(window, {
+  __cliscale: {
+    term: view.term,
+    state: () => ({
+      connection: connection.state,
+      stage: session.stage,
+      role: session.role,
+      sid: session.stream.streamId,
+      offset: session.stream.offset,
+      exit: session.exit,
+      drained: view.drained,
+      letterboxed: view.letterboxed,
+    }),
+  },
+});

@@ -1,0 +1,182 @@
+// What the page says around the terminal: the bar, notices, the card that explains a refusal, the end banner. The only
+// module that touches those elements; each change of note is also said once to assistive technology.
+
+import type { ConnectionState } from './connection';
+import { explainEnd, explainRefusal, stageLabel } from './explain';
+import type { Exit, Role } from './protocol';
+
+const NOTICE_MS = 8_000;
+
+export class Status {
+  private readonly announce = element('announce');
+  private readonly notices = element('notice');
+  private noticeTimer: ReturnType<typeof setTimeout> | null = null;
+  private countdown: ReturnType<typeof setInterval> | null = null;
+  private outputSeen = false;
+  private ending = false;
+
+  /** `retry` is what both "try now" buttons do. */
+  constructor(retry: () => void) {
+    element('notice-button').addEventListener('click', retry);
+    element('card-button').addEventListener('click', retry);
+  }
+
+  stage(stage: string): void {
+    const pill = element('stage');
+    if (pill.dataset.stage === stage) return;
+    pill.dataset.stage = stage;
+    pill.textContent = stageLabel(stage);
+    this.say(stageLabel(stage));
+    // From here on the program has the screen, whether it prints or not.
+    if (stage === 'running' || stage === 'ended') this.showWaiting('');
+  }
+
+  role(role: Role): void {
+    element('role').hidden = role !== 'viewer';
+  }
+
+  /** What is being waited for; once there is output, the terminal itself tells it. */
+  waiting(text: string): void {
+    if (!this.outputSeen) this.showWaiting(text);
+  }
+
+  hasOutput(): void {
+    if (this.outputSeen) return;
+    this.outputSeen = true;
+    this.showWaiting('');
+  }
+
+  title(title: string): void {
+    document.title = title === '' ? 'CLI Scale' : `${title} · CLI Scale`;
+  }
+
+  selection(selected: boolean): void {
+    (element('copy') as HTMLButtonElement).disabled = !selected;
+  }
+
+  linkHint(uri: string | null): void {
+    const hint = element('link-hint');
+    hint.hidden = uri === null;
+    hint.textContent = uri ?? '';
+  }
+
+  lost(bytes: number): void {
+    const amount = bytes < 1024 ? `${bytes} bytes` : `${Math.round(bytes / 1024).toLocaleString('en')} KiB`;
+    this.notice(`The first ${amount} of the output are no longer kept.`);
+  }
+
+  notice(text: string): void {
+    this.showNotice(text, false);
+    this.noticeTimer = setTimeout(() => this.hideNotice(), NOTICE_MS);
+  }
+
+  ended(exit: Exit | null): void {
+    if (this.ending) return;
+    this.ending = true;
+    const { title, detail, ok } = explainEnd(exit);
+    const banner = element('end');
+    banner.classList.toggle('failed', !ok);
+    element('end-title').textContent = title;
+    element('end-detail').textContent = detail;
+    banner.hidden = false;
+    this.say(`${title}. ${detail}`);
+  }
+
+  connection(state: ConnectionState): void {
+    this.hideNotice();
+    element('card').hidden = true;
+    const link = element('link');
+    link.dataset.link = state.kind;
+    element('link-text').textContent = linkText(state);
+    switch (state.kind) {
+      case 'open':
+        return this.say('Connected');
+      case 'waiting':
+        return this.showRetry(state);
+      case 'refused':
+        return this.showCard(state.slug, state.retry);
+      case 'ended':
+        this.showWaiting('');
+        return;
+    }
+  }
+
+  private showRetry(state: Extract<ConnectionState, { kind: 'waiting' }>): void {
+    const why = {
+      lost: this.outputSeen || state.attempt === 1 ? 'The connection was lost.' : 'The server cannot be reached.',
+      unavailable: 'The server cannot take this connection just now.',
+      draining: 'The server is being replaced; the session goes on.',
+    }[state.why];
+    const at = Date.now() + state.delayMs;
+    const tell = () => {
+      const seconds = Math.max(0, Math.ceil((at - Date.now()) / 1000));
+      element('notice-text').textContent = seconds > 0 ? `${why} Next try in ${seconds} s.` : `${why} Trying again.`;
+    };
+    this.showNotice(why, true);
+    tell();
+    this.countdown = setInterval(tell, 1000);
+    this.say(`${why} Trying again.`);
+  }
+
+  private showCard(slug: string, retry: boolean): void {
+    const { title, what, todo } = explainRefusal(slug);
+    const card = element('card');
+    card.dataset.slug = slug;
+    // What has been printed stays readable beside the explanation.
+    card.classList.toggle('below', this.outputSeen);
+    element('card-title').textContent = title;
+    element('card-what').textContent = what;
+    element('card-todo').textContent = todo;
+    element('card-button').hidden = !retry;
+    card.hidden = false;
+    this.showWaiting('');
+    if (!this.outputSeen) {
+      const pill = element('stage');
+      pill.dataset.stage = 'refused';
+      pill.textContent = 'Not connected';
+    }
+  }
+
+  private showWaiting(text: string): void {
+    element('waiting').hidden = text === '';
+    element('waiting-text').textContent = text;
+  }
+
+  private showNotice(text: string, withButton: boolean): void {
+    this.hideNotice();
+    element('notice-text').textContent = text;
+    element('notice-button').hidden = !withButton;
+    this.notices.hidden = false;
+  }
+
+  private hideNotice(): void {
+    if (this.noticeTimer !== null) clearTimeout(this.noticeTimer);
+    if (this.countdown !== null) clearInterval(this.countdown);
+    this.notices.hidden = true;
+  }
+
+  private say(text: string): void {
+    this.announce.textContent = text;
+  }
+}
+
+function linkText(state: ConnectionState): string {
+  switch (state.kind) {
+    case 'connecting':
+      return state.attempt === 0 ? 'Connecting' : 'Reconnecting';
+    case 'open':
+      return 'Connected';
+    case 'waiting':
+      return 'Reconnecting';
+    case 'refused':
+      return 'Not connected';
+    case 'ended':
+      return 'Closed';
+  }
+}
+
+function element(id: string): HTMLElement {
+  const found = document.getElementById(id);
+  if (!found) throw new Error(`the page has no #${id}`);
+  return found;
+}

@@ -1,0 +1,127 @@
+//! What the controller hears, also when it was away, and what a runner does when it is not wanted.
+
+mod rig;
+
+use std::time::Duration;
+
+use http::StatusCode;
+use rig::{Rig, SOON, Setup, eventually, is_alive};
+use session::runner_api::PROTOCOL_VERSION;
+use session::{EndReason, RunnerId, SessionId, Stage};
+use testkit::fake_controller::FakeController;
+
+#[tokio::test]
+async fn a_runner_calls_home_with_its_address_and_a_secret() {
+    let rig = Rig::start().await;
+    let ready = rig.controller.heard().ready.unwrap();
+    assert_eq!(ready.protocol, PROTOCOL_VERSION);
+    assert_eq!(ready.address.ip().to_string(), "127.0.0.1");
+    assert_eq!(ready.secret.expose().len(), 64);
+}
+
+#[tokio::test]
+async fn an_unspecified_listening_address_is_told_as_that_of_the_connection() {
+    let rig = Rig::with(Setup { flags: vec!["--listen=0.0.0.0:0".into()], ..Setup::default() }).await;
+    assert!(rig.address.starts_with("127.0.0.1:"), "{}", rig.address);
+}
+
+#[tokio::test]
+async fn a_session_is_assigned_once() {
+    let rig = Rig::start().await;
+    let assignment = rig.assignment(rig.spec("read x"));
+    assert_eq!(rig.controller.assign(&assignment).await.unwrap(), 200);
+    assert_eq!(rig.controller.assign(&assignment).await.unwrap(), 200);
+    let mut other = assignment.clone();
+    other.epoch = 2;
+    assert_eq!(rig.controller.assign(&other).await.unwrap(), 409);
+    other = assignment.clone();
+    other.session = SessionId::new();
+    assert_eq!(rig.controller.assign(&other).await.unwrap(), 409);
+    assert_eq!(rig.controller.end(other.session, EndReason::Cancelled).await.unwrap(), 409);
+    let url = format!("http://{}/assign", rig.address);
+    let unsigned = testkit::plain_http::send(http::Method::PUT, &url, Some("wrong"), &assignment).await.unwrap();
+    assert_eq!(unsigned, 401);
+}
+
+#[tokio::test]
+async fn no_stage_is_lost_while_the_controller_is_away() {
+    let rig = Rig::start().await;
+    rig.controller.answer_with(Some(StatusCode::SERVICE_UNAVAILABLE));
+    rig.assign(rig.spec("echo done")).await;
+    // The session does not wait for the controller.
+    let mut operator = rig.operator("a").await;
+    operator.wait_closed(SOON).await.unwrap();
+    assert!(operator.has("done"));
+    assert_eq!(rig.controller.heard().stage_names(), []);
+    rig.controller.answer_with(None);
+    rig.ended().await;
+    use Stage::*;
+    assert_eq!(rig.controller.heard().stage_names(), [Assigned, Fetching, Running, Ended]);
+}
+
+#[tokio::test]
+async fn a_fenced_runner_kills_everything_and_leaves() {
+    let mut rig = Rig::with(Setup { flags: vec!["--heartbeat-secs=1".into()], ..Setup::default() }).await;
+    rig.assign(rig.spec("echo $$ > $HOME/pid; sleep 1000")).await;
+    let file = rig.folder.path().join("home/pid");
+    let pid: i32 = eventually("its number", || std::fs::read_to_string(&file).ok()?.trim().parse().ok()).await;
+    rig.controller.answer_with(Some(StatusCode::CONFLICT));
+    rig.exit_status().await;
+    assert!(!is_alive(pid));
+}
+
+#[tokio::test]
+async fn heartbeats_say_whether_anybody_cares() {
+    let rig = Rig::with(Setup { flags: vec!["--heartbeat-secs=1".into()], ..Setup::default() }).await;
+    rig.assign(rig.spec("read x")).await;
+    let _operator = rig.operator("a").await;
+    let beat = rig.controller.wait_for(SOON, |heard| heard.heartbeats.iter().find(|beat| beat.operators == 1).cloned());
+    let beat = beat.await.unwrap();
+    assert_eq!((beat.session, beat.epoch), (Some(rig.session), 1));
+}
+
+fn refused(arguments: &[&str], token: Option<&str>) -> (Option<i32>, String) {
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_cliscale-runner"));
+    command.args(arguments).env_remove("CLISCALE_BOOT_TOKEN");
+    if let Some(token) = token {
+        command.env("CLISCALE_BOOT_TOKEN", token);
+    }
+    let output = command.output().unwrap();
+    (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+#[tokio::test]
+async fn a_runner_that_is_not_wanted_says_why() {
+    let controller = FakeController::start().await.unwrap();
+    let (url, id) = (format!("--controller-url={}", controller.url()), format!("--runner-id={}", controller.runner()));
+    let start = |id: String, token: &'static str| {
+        let url = url.clone();
+        tokio::task::spawn_blocking(move || refused(&[&url, &id, "--listen=127.0.0.1:0"], Some(token)))
+    };
+    let (code, said) = start(id.clone(), "wrong").await.unwrap();
+    assert!(code == Some(69) && said.contains("refuses the boot token"), "{code:?} {said}");
+    let (code, said) = start(format!("--runner-id={}", RunnerId::new()), "x").await.unwrap();
+    assert!(code == Some(69) && said.contains("404"), "{code:?} {said}");
+    let (code, said) = refused(&["--runner-id=x", "--linger-secs=y"], None);
+    assert_eq!(code, Some(64));
+    assert!(said.contains("--controller-url") && said.contains("--runner-id") && said.contains("--linger-secs"), "{said}");
+    let (code, said) = refused(&[&url, &id], None);
+    assert!(code == Some(64) && said.contains("CLISCALE_BOOT_TOKEN is missing"), "{said}");
+}
+
+#[tokio::test]
+async fn a_controller_that_comes_late_is_waited_for() {
+    let controller = FakeController::start().await.unwrap();
+    controller.answer_with(Some(StatusCode::BAD_GATEWAY));
+    let mut runner = std::process::Command::new(env!("CARGO_BIN_EXE_cliscale-runner"))
+        .args(["--listen=127.0.0.1:0", "--controller-url", &controller.url(), "--runner-id", &controller.runner().to_string()])
+        .env("CLISCALE_BOOT_TOKEN", controller.boot_token())
+        .spawn()
+        .unwrap();
+    tokio::time::timeout(Duration::from_millis(300), std::future::pending::<()>()).await.unwrap_err();
+    controller.answer_with(None);
+    let heard = controller.wait_ready().await;
+    runner.kill().unwrap();
+    runner.wait().unwrap();
+    heard.unwrap();
+}

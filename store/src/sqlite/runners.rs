@@ -1,0 +1,211 @@
+//! Runners: added blank, calling home, claimed, assigned, living and gone.
+
+use rusqlite::{Connection, params};
+use session::{RunnerId, Secret, SessionId, SessionSecrets};
+
+use super::Write;
+use super::create::sessions_row;
+use super::failure::{Attempt, Failure};
+use super::rows::{self, execute, first};
+use crate::{
+    Assignment, Beat, Digest, NewRunner, ReadyOutcome, RunnerCall, RunnerRecord, RunnerState, SealKey, SessionRecord,
+    Time,
+};
+
+/// Adds a runner that is about to be launched, reserved for a session or a standby.
+pub(super) fn add(db: &Write<'_>, new: &NewRunner, session: Option<SessionId>, now: Time) -> Attempt<()> {
+    execute(
+        db,
+        "INSERT INTO runners (id, state, session_id, boot_token, created_at) VALUES (?1, 'booting', ?2, ?3, ?4)",
+        params![new.id.to_string(), session.map(|id| id.to_string()), new.boot_token.0, now.as_millisecond()],
+    )?;
+    Ok(())
+}
+
+/// Takes the idle runner that has waited longest.
+pub(super) fn claim_idle(db: &Write<'_>, session: SessionId) -> Attempt<Option<RunnerId>> {
+    first(
+        db,
+        "UPDATE runners SET state = 'claimed', session_id = ?1 \
+         WHERE id = (SELECT id FROM runners WHERE state = 'idle' ORDER BY created_at, id LIMIT 1) RETURNING id",
+        [session.to_string()],
+        |row| rows::word(row, "id"),
+    )
+}
+
+/// What is known of a runner that calls home.
+struct Caller {
+    runner: RunnerRecord,
+    boot_token: Option<Digest>,
+    sealed: Option<Vec<u8>>,
+}
+
+pub(super) fn ready(db: &mut Write<'_>, call: &RunnerCall, now: Time) -> Attempt<ReadyOutcome> {
+    let sql = format!("SELECT {}, boot_token, secret FROM runners WHERE id = ?1", rows::RUNNER);
+    let caller = first(db, &sql, [call.id.to_string()], |row| {
+        let boot_token: Option<[u8; 32]> = row.get("boot_token")?;
+        Ok(Caller { runner: rows::read_runner(row)?, boot_token: boot_token.map(Digest), sealed: row.get("secret")? })
+    })?;
+    let Some(caller) = caller else { return Ok(ReadyOutcome::Refused) };
+    if !caller.boot_token.is_some_and(|token| same(&token.0, &call.boot_token.0)) {
+        return Ok(ReadyOutcome::Refused);
+    }
+    let session = caller.runner.session;
+    match (caller.runner.state, &caller.sealed) {
+        (RunnerState::Booting, _) => {
+            let state = if session.is_some() { RunnerState::Claimed } else { RunnerState::Idle };
+            let sealed = db.key.seal(&runners_row(call.id), call.secret.expose().as_bytes())?;
+            execute(
+                db,
+                "UPDATE runners SET state = ?2, address = ?3, secret = ?4, seen_at = ?5 WHERE id = ?1",
+                params![call.id.to_string(), state.as_str(), call.address, sealed, now.as_millisecond()],
+            )?;
+            db.changed.extend(session);
+        }
+        (RunnerState::Idle | RunnerState::Claimed, Some(sealed)) => {
+            let known = open_secret(db.key, call.id, sealed)?;
+            let same_secret = same(known.expose().as_bytes(), call.secret.expose().as_bytes());
+            if !same_secret || caller.runner.address.as_deref() != Some(&call.address) {
+                return Ok(ReadyOutcome::Conflict);
+            }
+            seen(db, call.id, now)?;
+        }
+        _ => return Ok(ReadyOutcome::Conflict),
+    }
+    Ok(ReadyOutcome::Accepted { session: waiting(db, session)? })
+}
+
+/// In constant time, since the other side chooses one of them.
+fn same(one: &[u8], other: &[u8]) -> bool {
+    aws_lc_rs::constant_time::verify_slices_are_equal(one, other).is_ok()
+}
+
+/// The session, unless it has ended by now: then it waits for nobody.
+fn waiting(db: &Connection, session: Option<SessionId>) -> Attempt<Option<SessionId>> {
+    let Some(id) = session else { return Ok(None) };
+    Ok(rows::session(db, id)?.filter(|session| session.ended.is_none()).map(|session| session.id))
+}
+
+pub(super) fn list(db: &Connection) -> Attempt<Vec<RunnerRecord>> {
+    let sql = format!("SELECT {} FROM runners WHERE state <> 'gone' ORDER BY created_at, id", rows::RUNNER);
+    rows::all(db, &sql, [], rows::read_runner)
+}
+
+/// What a runner's secret is sealed for.
+fn runners_row(id: RunnerId) -> String {
+    format!("runner:{id}")
+}
+
+pub(super) fn open_secret(key: &SealKey, id: RunnerId, sealed: &[u8]) -> Attempt<Secret> {
+    let plain = key.open(&runners_row(id), sealed)?;
+    String::from_utf8(plain)
+        .map(Secret::new)
+        .map_err(|_| Failure::Corrupt("runners.secret", "holds no UTF-8".to_owned()))
+}
+
+pub(super) fn secret(db: &Connection, key: &SealKey, id: RunnerId) -> Attempt<Option<Secret>> {
+    let sealed = first(db, "SELECT secret FROM runners WHERE id = ?1", [id.to_string()], |row| {
+        Ok(row.get::<_, Option<Vec<u8>>>("secret")?)
+    })?;
+    sealed.flatten().map(|sealed| open_secret(key, id, &sealed)).transpose()
+}
+
+pub(super) fn set_handle(db: &Write<'_>, id: RunnerId, handle: &str) -> Attempt<()> {
+    execute(db, "UPDATE runners SET handle = ?2 WHERE id = ?1", params![id.to_string(), handle])?;
+    Ok(())
+}
+
+/// One statement, so that session, secrets and runner are of one moment.
+pub(super) fn assignment(db: &Connection, key: &SealKey, runner: RunnerId) -> Attempt<Option<Assignment>> {
+    let session: Vec<_> = rows::SESSION.split(", ").map(|column| format!("s.{column}")).collect();
+    let sql = format!(
+        "SELECT {}, s.secrets, r.address, r.secret FROM runners r JOIN sessions s ON s.runner_id = r.id \
+         WHERE r.id = ?1 AND r.state = 'claimed' AND r.secret IS NOT NULL AND s.stage <> 'ended'",
+        session.join(", ")
+    );
+    first(db, &sql, [runner.to_string()], |row| {
+        let session = rows::read_session(row)?;
+        let sealed: Option<Vec<u8>> = row.get("secrets")?;
+        let runner_secret: Vec<u8> = row.get("secret")?;
+        Ok(Assignment {
+            secrets: open_secrets(key, &session, sealed)?,
+            session,
+            runner,
+            address: row.get("address")?,
+            runner_secret: open_secret(key, runner, &runner_secret)?,
+        })
+    })
+}
+
+fn open_secrets(key: &SealKey, session: &SessionRecord, sealed: Option<Vec<u8>>) -> Attempt<SessionSecrets> {
+    let Some(sealed) = sealed else { return Ok(SessionSecrets::default()) };
+    let plain = key.open(&sessions_row(session.id), &sealed)?;
+    // The error might quote what is secret.
+    serde_json::from_slice(&plain).map_err(|_| Failure::Corrupt("sessions.secrets", "hold no such JSON".to_owned()))
+}
+
+/// Only while the session is queued: after that the old runner had the secrets, and the database no longer has them.
+pub(super) fn replace(
+    db: &mut Write<'_>,
+    session: SessionId,
+    old: RunnerId,
+    new: &NewRunner,
+    now: Time,
+) -> Attempt<Option<u64>> {
+    let epoch = first(
+        db,
+        "UPDATE sessions SET runner_id = ?3, epoch = epoch + 1 \
+         WHERE id = ?1 AND runner_id = ?2 AND stage = 'queued' RETURNING epoch",
+        params![session.to_string(), old.to_string(), new.id.to_string()],
+        rows::epoch,
+    )?;
+    if epoch.is_some() {
+        mark_gone(db, old, now)?;
+        // From now on the old one's end is nobody's.
+        execute(db, "UPDATE runners SET session_id = NULL WHERE id = ?1", [old.to_string()])?;
+        add(db, new, Some(session), now)?;
+        db.changed.push(session);
+    }
+    Ok(epoch)
+}
+
+pub(super) fn beat(db: &Write<'_>, beats: &[Beat], now: Time) -> Attempt<()> {
+    for beat in beats {
+        seen(db, beat.runner, now)?;
+        let quiet = if beat.operators > 0 { 0 } else { i64::try_from(beat.quiet_ms).unwrap_or(i64::MAX) };
+        execute(
+            db,
+            "UPDATE sessions SET active_at = MAX(active_at, ?2) WHERE runner_id = ?1 AND stage <> 'ended'",
+            params![beat.runner.to_string(), now.as_millisecond().saturating_sub(quiet)],
+        )?;
+    }
+    Ok(())
+}
+
+fn seen(db: &Write<'_>, id: RunnerId, now: Time) -> Attempt<()> {
+    execute(
+        db,
+        "UPDATE runners SET seen_at = MAX(COALESCE(seen_at, ?2), ?2) WHERE id = ?1 AND state <> 'gone'",
+        params![id.to_string(), now.as_millisecond()],
+    )?;
+    Ok(())
+}
+
+/// Answers the session that the runner has, ended or not, and again when asked again; one that was replaced has none.
+pub(super) fn gone(db: &mut Write<'_>, id: RunnerId, now: Time) -> Attempt<Option<SessionId>> {
+    let fresh = mark_gone(db, id, now)?;
+    let session = rows::runner(db, id)?.and_then(|runner| runner.session);
+    if fresh {
+        db.changed.extend(session);
+    }
+    Ok(session)
+}
+
+fn mark_gone(db: &Write<'_>, id: RunnerId, now: Time) -> Attempt<bool> {
+    let changed = execute(
+        db,
+        "UPDATE runners SET state = 'gone', secret = NULL, gone_at = ?2 WHERE id = ?1 AND state <> 'gone'",
+        params![id.to_string(), now.as_millisecond()],
+    )?;
+    Ok(changed > 0)
+}

@@ -1,0 +1,48 @@
+//! One-time tokens. Consuming one deletes it: of many attempts only one finds it there.
+
+use rusqlite::{Connection, params};
+use session::{Role, SessionId};
+
+use super::failure::Attempt;
+use super::rows::{self, execute, first};
+use super::{Write, tickets};
+use crate::{NewTicket, NewToken, Time};
+
+/// `false`: there is no such session.
+pub(super) fn add(db: &Write<'_>, session: SessionId, token: &NewToken) -> Attempt<bool> {
+    let added = execute(
+        db,
+        "INSERT INTO tokens (jti, session_id, role, expires_at) SELECT ?1, id, ?3, ?4 FROM sessions WHERE id = ?2",
+        params![token.jti, session.to_string(), token.role.as_str(), token.expires_at.as_millisecond()],
+    )?;
+    Ok(added > 0)
+}
+
+pub(super) fn waits(db: &Connection, jti: &str, session: SessionId, now: Time) -> Attempt<bool> {
+    let found = first(
+        db,
+        "SELECT 1 FROM tokens WHERE jti = ?1 AND session_id = ?2 AND expires_at > ?3",
+        params![jti, session.to_string(), now.as_millisecond()],
+        |_| Ok(()),
+    )?;
+    Ok(found.is_some())
+}
+
+pub(super) fn consume(
+    db: &Write<'_>,
+    jti: &str,
+    session: SessionId,
+    ticket: Option<NewTicket>,
+    now: Time,
+) -> Attempt<Option<Role>> {
+    let role = first(
+        db,
+        "DELETE FROM tokens WHERE jti = ?1 AND session_id = ?2 AND expires_at > ?3 RETURNING role",
+        params![jti, session.to_string(), now.as_millisecond()],
+        |row| rows::word(row, "role"),
+    )?;
+    if let (Some(role), Some(ticket)) = (role, ticket) {
+        tickets::start_family(db, session, role, &ticket)?;
+    }
+    Ok(role)
+}

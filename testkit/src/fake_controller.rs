@@ -1,0 +1,199 @@
+//! A controller's internal port for a runner under test: it takes the call home, keeps every report, and can be made
+//! to refuse or to fail. Assigning and ending go to the runner as the real controller does it.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use axum::extract::{Path, State};
+use axum::routing::post;
+use axum::{Json, Router};
+use http::{HeaderMap, StatusCode, header};
+use serde::Serialize;
+use session::runner_api::{Assign, End, Heartbeat, Ready, StageReport};
+use session::{EndReason, Ended, RunnerId, SessionId, Stage};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+/// Everything that the runner has said so far.
+#[derive(Debug, Clone, Default)]
+pub struct Heard {
+    pub ready: Option<Ready>,
+    pub stages: Vec<StageReport>,
+    pub heartbeats: Vec<Heartbeat>,
+}
+
+impl Heard {
+    pub fn ended(&self) -> Option<Ended> {
+        self.stages.iter().find_map(|report| report.ended.clone())
+    }
+
+    pub fn stage_names(&self) -> Vec<Stage> {
+        self.stages.iter().map(|report| report.stage).collect()
+    }
+}
+
+#[derive(Default)]
+struct Mood {
+    /// Answered to every call instead of the proper answer.
+    answer: Option<StatusCode>,
+}
+
+struct Shared {
+    runner: RunnerId,
+    boot_token: String,
+    heard: watch::Sender<Heard>,
+    mood: Mutex<Mood>,
+}
+
+/// Dropping it stops it.
+pub struct FakeController {
+    shared: Arc<Shared>,
+    address: SocketAddr,
+    serving: JoinHandle<()>,
+}
+
+impl FakeController {
+    pub async fn start() -> anyhow::Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let address = listener.local_addr()?;
+        let shared = Arc::new(Shared {
+            runner: RunnerId::new(),
+            boot_token: format!("boot-{}", uuid::Uuid::new_v4().simple()),
+            heard: watch::Sender::default(),
+            mood: Mutex::default(),
+        });
+        let app = Router::new()
+            .route("/internal/runners/{id}/ready", post(take_ready))
+            .route("/internal/runners/{id}/stage", post(take_stage))
+            .route("/internal/runners/{id}/heartbeat", post(take_heartbeat))
+            .with_state(Arc::clone(&shared));
+        let serving = tokio::spawn(async move { drop(axum::serve(listener, app).await) });
+        Ok(Self { shared, address, serving })
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    pub fn runner(&self) -> RunnerId {
+        self.shared.runner
+    }
+
+    pub fn boot_token(&self) -> &str {
+        &self.shared.boot_token
+    }
+
+    pub fn heard(&self) -> Heard {
+        self.shared.heard.borrow().clone()
+    }
+
+    /// Answers every call with `status` from now on; `None` makes it well again.
+    pub fn answer_with(&self, status: Option<StatusCode>) {
+        self.shared.mood.lock().unwrap().answer = status;
+    }
+
+    /// Waits until `found` finds something in what was heard.
+    pub async fn wait_for<T>(&self, limit: Duration, found: impl Fn(&Heard) -> Option<T>) -> anyhow::Result<T> {
+        let mut heard = self.shared.heard.subscribe();
+        let wait = async { heard.wait_for(|heard| found(heard).is_some()).await.map(|heard| found(&heard)) };
+        match tokio::time::timeout(limit, wait).await {
+            Ok(Ok(Some(found))) => Ok(found),
+            Ok(_) => bail!("the controller is gone"),
+            Err(_) => bail!("not heard within {limit:?}: {:?}", self.heard()),
+        }
+    }
+
+    pub async fn wait_ready(&self) -> anyhow::Result<Ready> {
+        self.wait_for(Duration::from_secs(20), |heard| heard.ready.clone()).await
+    }
+
+    pub async fn wait_stage(&self, stage: Stage) -> anyhow::Result<()> {
+        self.wait_for(Duration::from_secs(30), |heard| heard.stage_names().contains(&stage).then_some(())).await
+    }
+
+    pub async fn wait_ended(&self) -> anyhow::Result<Ended> {
+        self.wait_for(Duration::from_secs(60), Heard::ended).await
+    }
+
+    /// `PUT /assign`; returns the runner's answer.
+    pub async fn assign(&self, assign: &Assign) -> anyhow::Result<StatusCode> {
+        self.call(http::Method::PUT, "assign", assign).await
+    }
+
+    /// `POST /end`; returns the runner's answer.
+    pub async fn end(&self, session: SessionId, reason: EndReason) -> anyhow::Result<StatusCode> {
+        self.call(http::Method::POST, "end", &End { session, reason }).await
+    }
+
+    async fn call(&self, method: http::Method, path: &str, body: &impl Serialize) -> anyhow::Result<StatusCode> {
+        let ready = self.heard().ready.context("the runner has not called home")?;
+        let url = format!("http://{}/{path}", ready.address);
+        crate::plain_http::send(method, &url, Some(ready.secret.expose()), body).await
+    }
+}
+
+impl Drop for FakeController {
+    fn drop(&mut self) {
+        self.serving.abort();
+    }
+}
+
+type Answer = Result<StatusCode, StatusCode>;
+
+impl Shared {
+    fn admit(&self, id: &str, headers: &HeaderMap, bearer: Option<&str>) -> Result<(), StatusCode> {
+        if let Some(status) = self.mood.lock().unwrap().answer {
+            return Err(status);
+        }
+        if id != self.runner.to_string() {
+            return Err(StatusCode::NOT_FOUND);
+        }
+        let given = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
+        if given.is_some() && given == bearer { Ok(()) } else { Err(StatusCode::UNAUTHORIZED) }
+    }
+
+    fn secret(&self) -> Option<String> {
+        self.heard.borrow().ready.as_ref().map(|ready| ready.secret.expose().to_owned())
+    }
+}
+
+async fn take_ready(
+    State(shared): State<Arc<Shared>>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    Json(ready): Json<Ready>,
+) -> Answer {
+    shared.admit(&id, &headers, Some(&shared.boot_token))?;
+    match shared.secret() {
+        Some(secret) if secret != ready.secret.expose() => Err(StatusCode::CONFLICT),
+        _ => {
+            shared.heard.send_modify(|heard| heard.ready = Some(ready));
+            Ok(StatusCode::OK)
+        }
+    }
+}
+
+async fn take_stage(
+    State(shared): State<Arc<Shared>>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    Json(report): Json<StageReport>,
+) -> Answer {
+    shared.admit(&id, &headers, shared.secret().as_deref())?;
+    shared.heard.send_modify(|heard| heard.stages.push(report));
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn take_heartbeat(
+    State(shared): State<Arc<Shared>>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    Json(heartbeat): Json<Heartbeat>,
+) -> Answer {
+    shared.admit(&id, &headers, shared.secret().as_deref())?;
+    shared.heard.send_modify(|heard| heard.heartbeats.push(heartbeat));
+    Ok(StatusCode::NO_CONTENT)
+}

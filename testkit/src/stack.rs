@@ -1,0 +1,233 @@
+//! The whole stack as a user has it: the real `cliscale up` as a child process on port 0, with a data directory of
+//! its own, and a client of its API.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use reqwest::Method;
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
+
+/// How long anything that should happen soon may take on a loaded machine.
+pub const SOON: Duration = Duration::from_secs(30);
+
+/// A binary of this workspace, built with the profile that the tests run with.
+pub fn binary(name: &str) -> PathBuf {
+    let test = std::env::current_exe().expect("the test's own path");
+    // target/PROFILE/deps/TEST -> target/PROFILE/NAME
+    let path = test.parent().and_then(Path::parent).expect("target/PROFILE/deps").join(name);
+    assert!(path.exists(), "{} is missing: cargo build --profile ci --workspace --bins", path.display());
+    path
+}
+
+/// A running `cliscale up`.
+pub struct Stack {
+    pub api_url: String,
+    pub key: String,
+    pub data_dir: PathBuf,
+    /// Every `key=value` line that it printed.
+    pub printed: HashMap<String, String>,
+    child: Child,
+    log: PathBuf,
+    http: reqwest::Client,
+    _temporary: Option<tempfile::TempDir>,
+}
+
+/// What to start, beside the defaults.
+#[derive(Default)]
+pub struct StackOptions {
+    args: Vec<String>,
+    env: Vec<(String, String)>,
+    data_dir: Option<PathBuf>,
+}
+
+impl StackOptions {
+    pub fn arg(mut self, arg: impl Into<String>) -> Self {
+        self.args.push(arg.into());
+        self
+    }
+
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.env.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Uses a directory that outlives the stack.
+    pub fn data_dir(mut self, path: &Path) -> Self {
+        self.data_dir = Some(path.to_owned());
+        self
+    }
+
+    pub async fn start(self) -> Result<Stack> {
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let temporary = if self.data_dir.is_none() { Some(tempfile::tempdir()?) } else { None };
+        let data_dir = self.data_dir.clone().unwrap_or_else(|| temporary.as_ref().expect("made above").path().join("data"));
+        std::fs::create_dir_all(&data_dir)?;
+        let log = data_dir.join(format!("up-{}.log", uuid::Uuid::now_v7()));
+        let mut child = Command::new(binary("cliscale"))
+            .args(["up", "--listen", "127.0.0.1:0", "--data-dir"])
+            .arg(&data_dir)
+            .args(["--create-rate", "10000/min", "--log", "debug"])
+            .args(&self.args)
+            .envs(self.env)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(std::fs::File::create(&log)?)
+            .kill_on_drop(true)
+            .spawn()
+            .context("starting cliscale up")?;
+        let stdout = child.stdout.take().context("stdout")?;
+        let printed = match tokio::time::timeout(SOON, read_announcement(stdout)).await {
+            Ok(printed) => printed?,
+            Err(_) => bail!("cliscale up did not become ready: {}", std::fs::read_to_string(&log)?),
+        };
+        let Some(api_url) = printed.get("api_url").cloned() else {
+            bail!("cliscale up failed: {}", std::fs::read_to_string(&log)?);
+        };
+        let key_file = printed.get("api_key_file").context("no api_key_file= line")?;
+        let key = std::fs::read_to_string(key_file)?.trim().to_owned();
+        let http = reqwest::Client::builder().no_proxy().build()?;
+        Ok(Stack { api_url, key, data_dir, printed, child, log, http, _temporary: temporary })
+    }
+}
+
+/// Reads the lines up to the first blank one; the rest is drained, so that the server never blocks on it.
+async fn read_announcement(stdout: tokio::process::ChildStdout) -> Result<HashMap<String, String>> {
+    let mut lines = BufReader::new(stdout).lines();
+    let mut printed = HashMap::new();
+    while let Some(line) = lines.next_line().await? {
+        if line.is_empty() {
+            break;
+        }
+        if let Some((name, value)) = line.split_once('=') {
+            printed.insert(name.to_owned(), value.to_owned());
+        }
+    }
+    tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+    Ok(printed)
+}
+
+impl Stack {
+    /// The defaults.
+    pub async fn start() -> Result<Stack> {
+        StackOptions::default().start().await
+    }
+
+    pub fn options() -> StackOptions {
+        StackOptions::default()
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id().expect("still running")
+    }
+
+    /// Everything that it logged so far.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// Sends a request with the API key; answers status and body.
+    pub async fn call(&self, method: Method, path: &str, body: Option<Value>) -> Result<(u16, Value)> {
+        let mut request = self.http.request(method, format!("{}{path}", self.api_url)).bearer_auth(&self.key);
+        if let Some(body) = body {
+            request = request.json(&body);
+        }
+        let response = request.send().await?;
+        let status = response.status().as_u16();
+        let text = response.text().await?;
+        Ok((status, serde_json::from_str(&text).unwrap_or(Value::String(text))))
+    }
+
+    /// Creates a session, which must succeed.
+    pub async fn create(&self, body: Value) -> Result<Value> {
+        let (status, answer) = self.call(Method::POST, "/api/sessions", Some(body)).await?;
+        if status != 201 {
+            bail!("creating a session answered {status}: {answer}");
+        }
+        Ok(answer)
+    }
+
+    /// Creates a session that runs a command in an empty folder with nothing to install.
+    pub async fn run(&self, command: &str) -> Result<Value> {
+        let folder = self.data_dir.join("empty-folder");
+        std::fs::create_dir_all(&folder)?;
+        self.create(json!({ "code_url": folder, "command": command, "install_cmd": "" })).await
+    }
+
+    pub async fn show(&self, id: &str) -> Result<Value> {
+        let (status, answer) = self.call(Method::GET, &format!("/api/sessions/{id}"), None).await?;
+        if status != 200 {
+            bail!("reading session {id} answered {status}: {answer}");
+        }
+        Ok(answer)
+    }
+
+    /// Waits until a session's view satisfies `done`.
+    pub async fn wait_for(&self, id: &str, what: &str, done: impl Fn(&Value) -> bool) -> Result<Value> {
+        let deadline = Instant::now() + SOON;
+        loop {
+            let view = self.show(id).await?;
+            if done(&view) {
+                return Ok(view);
+            }
+            if Instant::now() > deadline {
+                bail!("session {id} is not {what}: {view}\n{}", self.log());
+            }
+            tokio::time::sleep(Duration::from_millis(25)).await;
+        }
+    }
+
+    pub async fn wait_ended(&self, id: &str) -> Result<Value> {
+        self.wait_for(id, "ended", |view| view["state"] == "ended").await
+    }
+
+    /// A further one-time token.
+    pub async fn token(&self, id: &str, role: &str) -> Result<Value> {
+        let path = format!("/api/sessions/{id}/tokens");
+        let (status, answer) = self.call(Method::POST, &path, Some(json!({ "role": role }))).await?;
+        if status != 201 {
+            bail!("a further token answered {status}: {answer}");
+        }
+        Ok(answer)
+    }
+
+    /// SIGTERM, as a service manager does it; answers how it exited.
+    pub async fn stop(mut self) -> Result<ExitStatus> {
+        signal(self.pid(), "TERM").await?;
+        tokio::time::timeout(SOON, self.child.wait()).await.context("cliscale up did not stop")?.map_err(Into::into)
+    }
+
+    /// `kill -9`: nothing of it gets to run again.
+    pub async fn kill(mut self) -> Result<()> {
+        self.child.start_kill()?;
+        self.child.wait().await?;
+        Ok(())
+    }
+}
+
+/// Sends a signal to one process, by its id.
+pub async fn signal(pid: u32, name: &str) -> Result<()> {
+    let status = Command::new("kill").args([&format!("-{name}"), &pid.to_string()]).status().await?;
+    anyhow::ensure!(status.success(), "kill -{name} {pid} failed");
+    Ok(())
+}
+
+/// Whether a process is there and not a zombie.
+pub fn is_running(pid: u32) -> bool {
+    let Ok(stat) = std::fs::read_to_string(format!("/proc/{pid}/stat")) else { return false };
+    // The state follows the command's closing parenthesis; the command itself may hold anything.
+    !matches!(stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next()), None | Some('Z' | 'X'))
+}
+
+/// Waits until `done`, and names what was waited for when it never comes.
+pub async fn wait_until(what: &str, done: impl Fn() -> bool) {
+    let deadline = Instant::now() + SOON;
+    while !done() {
+        assert!(Instant::now() < deadline, "waited in vain until {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
