@@ -60,7 +60,9 @@ pub async fn ensure_bootstrap_key(store: &dyn Store, from: &BootstrapKey, now: T
         return Err(BootstrapError::Shape);
     }
     if length < ADVISED_KEY {
-        tracing::warn!("the API key is short enough to be guessed; {ADVISED_KEY} random characters or more are advised");
+        tracing::warn!(
+            "the API key is short enough to be guessed; {ADVISED_KEY} random characters or more are advised"
+        );
     }
     register_bootstrap_key(store, Digest::of(key.expose().as_bytes()), now).await?;
     Ok(key)

@@ -255,8 +255,7 @@ impl Flags {
         let hops = settings.read_range("--trusted-proxy-hops", &self.trusted_proxy_hops, 0, 16);
         let create_rate = settings.read_optional::<PerMinute>("--create-rate", &self.create_rate);
         let max_sessions = self.max_sessions.as_deref().filter(|text| !text.trim().is_empty());
-        let max_sessions =
-            max_sessions.map(|text| settings.read_range("--max-sessions", text, 1, 1_000_000));
+        let max_sessions = max_sessions.map(|text| settings.read_range("--max-sessions", text, 1, 1_000_000));
         let max_ttl = settings.read_range("--max-ttl-secs", &self.max_ttl_secs, 1, 30 * 86_400);
         let default_ttl =
             settings.read_range("--default-ttl-secs", &self.default_ttl_secs, 1, max_ttl.unwrap_or(30 * 86_400));
@@ -303,11 +302,16 @@ mod tests {
 
     const MINIMUM: [&str; 11] = [
         "cliscale-controller",
-        "--database-url", "sqlite:/d/c.db",
-        "--encryption-key-file", "/d/k",
-        "--keys-dir", "/d/keys",
-        "--launcher", "static",
-        "--static-backend", "ttyd:7681",
+        "--database-url",
+        "sqlite:/d/c.db",
+        "--encryption-key-file",
+        "/d/k",
+        "--keys-dir",
+        "/d/keys",
+        "--launcher",
+        "static",
+        "--static-backend",
+        "ttyd:7681",
     ];
 
     fn config(more: &[&str], variables: &[(&str, &str)]) -> Result<ServerConfig, ConfigErrors> {
@@ -345,16 +349,47 @@ mod tests {
     #[test]
     fn everything_that_is_wrong_is_reported_at_once() {
         let wrong = Flags::parse_from([
-            "cliscale-controller", "--listen", "nowhere", "--database-url", "mysql://u:hunter2@h/d", "--launcher", "vm",
-            "--create-rate", "5", "--max-sessions", "0", "--max-ttl-secs", "10", "--default-ttl-secs", "11",
-            "--public-url", "ftp://h", "--trusted-proxy-hops", "99", "--log-format", "xml",
+            "cliscale-controller",
+            "--listen",
+            "nowhere",
+            "--database-url",
+            "mysql://u:hunter2@h/d",
+            "--launcher",
+            "vm",
+            "--create-rate",
+            "5",
+            "--max-sessions",
+            "0",
+            "--max-ttl-secs",
+            "10",
+            "--default-ttl-secs",
+            "11",
+            "--public-url",
+            "ftp://h",
+            "--trusted-proxy-hops",
+            "99",
+            "--log-format",
+            "xml",
         ]);
         let errors = wrong.config_with(|_| None).unwrap_err();
         for flag in [
-            "--listen", "--database-url", "--encryption-key-file", "--keys-dir", "--api-key-file", "--launcher",
-            "--create-rate", "--max-sessions", "--default-ttl-secs", "--public-url", "--trusted-proxy-hops", "--log-format",
+            "--listen",
+            "--database-url",
+            "--encryption-key-file",
+            "--keys-dir",
+            "--api-key-file",
+            "--launcher",
+            "--create-rate",
+            "--max-sessions",
+            "--default-ttl-secs",
+            "--public-url",
+            "--trusted-proxy-hops",
+            "--log-format",
         ] {
-            assert!(errors.0.iter().any(|error| error.starts_with(&format!("{flag} ("))), "{flag} is missing: {errors}");
+            assert!(
+                errors.0.iter().any(|error| error.starts_with(&format!("{flag} ("))),
+                "{flag} is missing: {errors}"
+            );
         }
         assert!(!errors.to_string().contains("hunter2"));
     }

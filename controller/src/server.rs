@@ -61,8 +61,11 @@ impl Running {
         };
         let launcher = launcher(&config)?;
         let lifecycle_config = lifecycle_config(&config, internal_url);
-        let lifecycle =
-            Lifecycle::new(Arc::clone(&store), launcher, lifecycle_config, &metrics, shutdown.clone());
+        let lifecycle = Lifecycle::new(Arc::clone(&store), launcher, lifecycle_config, &metrics, shutdown.clone());
+        let ends_runners = matches!(config.launcher, LauncherChoice::Process { .. });
+        if ends_runners {
+            lifecycle.recover().await.context("what an earlier run left cannot be ended")?;
+        }
         lifecycle.run();
         let parts = (Arc::clone(&store), keys, Arc::clone(&lifecycle));
         let controller = Controller::new(config.api, parts.0, parts.1, parts.2, &metrics, shutdown.clone());
@@ -71,7 +74,7 @@ impl Running {
             public: public.local_addr()?,
             internal: internal.local_addr()?,
             admin: admin.local_addr()?,
-            ends_runners: matches!(config.launcher, LauncherChoice::Process { .. }),
+            ends_runners,
             lifecycle,
             shutdown,
         };

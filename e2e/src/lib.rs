@@ -1,1 +1,1 @@
-//! Whole-stack tests; see `tests/`.
+//! Whole-stack tests: the real `cliscale up`, its runners, and clients of its API and terminals. See `tests/`.

@@ -76,7 +76,6 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Every file that the page has, for tests of the page's own links.
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -154,3 +154,98 @@ fn usable(set: &JwkSet) -> HashMap<String, Arc<DecodingKey>> {
     }
     keys
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::jwks::JwksError;
+    use async_trait::async_trait;
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+    /// A source with one key, that takes a moment to answer.
+    #[derive(Default)]
+    struct Source {
+        fetches: AtomicUsize,
+        away: AtomicBool,
+    }
+
+    #[async_trait]
+    impl JwksSource for Source {
+        async fn fetch(&self) -> Result<JwkSet, JwksError> {
+            self.fetches.fetch_add(1, Ordering::SeqCst);
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            if self.away.load(Ordering::SeqCst) {
+                return Err(JwksError("away".into()));
+            }
+            let keys = r#"{"keys": [
+                {"kty": "RSA", "kid": "a", "use": "sig", "alg": "RS256", "n": "wQ", "e": "AQAB"},
+                {"kty": "RSA", "kid": "encrypts", "use": "enc", "n": "wQ", "e": "AQAB"},
+                {"kty": "oct", "kid": "shared", "alg": "HS256", "k": "c2VjcmV0"}
+            ]}"#;
+            Ok(serde_json::from_str(keys).unwrap())
+        }
+    }
+
+    fn cache() -> (Arc<Source>, Arc<KeyCache>) {
+        let source = Arc::new(Source::default());
+        (source.clone(), Arc::new(KeyCache::new(source)))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_hundred_who_ask_for_an_unknown_key_at_once_cause_one_fetch() {
+        let (source, cache) = cache();
+        assert!(cache.key("a").await.is_ok());
+        tokio::time::advance(FETCH_GAP).await;
+        let asking: Vec<_> = (0..100)
+            .map(|number| {
+                let cache = cache.clone();
+                tokio::spawn(async move { cache.key(&format!("made up {}", number % 10)).await.err() })
+            })
+            .collect();
+        for asked in asking {
+            assert_eq!(asked.await.unwrap(), Some(NoKey::Unknown));
+        }
+        assert_eq!(source.fetches.load(Ordering::SeqCst), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_same_unknown_key_is_not_fetched_for_again_soon_and_others_not_too_often() {
+        let (source, cache) = cache();
+        for seconds in 0..4 {
+            assert_eq!(cache.key("x").await.err(), Some(NoKey::Unknown), "{seconds}");
+            tokio::time::advance(FETCH_GAP).await;
+        }
+        assert_eq!(source.fetches.load(Ordering::SeqCst), 1);
+        for number in 0..1000 {
+            assert_eq!(cache.key(&format!("y{number}")).await.err(), Some(NoKey::Unknown));
+        }
+        assert_eq!(source.fetches.load(Ordering::SeqCst), 2);
+        assert!(cache.unknown.lock().unwrap().len() <= MAX_UNKNOWN);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_rsa_keys_for_signatures_count() {
+        let (_, cache) = cache();
+        assert!(cache.key("a").await.is_ok());
+        assert_eq!(cache.key("encrypts").await.err(), Some(NoKey::Unknown));
+        assert_eq!(cache.key("shared").await.err(), Some(NoKey::Unknown));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn known_keys_survive_their_source_and_the_refresh_goes_on() {
+        let (source, cache) = cache();
+        let (stop, running) = (CancellationToken::new(), cache.clone());
+        let refreshing = tokio::spawn({
+            let stop = stop.clone();
+            async move { running.keep_fresh(stop).await }
+        });
+        assert!(cache.key("a").await.is_ok());
+        source.away.store(true, Ordering::SeqCst);
+        tokio::time::sleep(DEFAULT_AGE + RETRY * 5).await;
+        assert!(source.fetches.load(Ordering::SeqCst) >= 4);
+        assert!(cache.key("a").await.is_ok());
+        assert_eq!(cache.key("new").await.err(), Some(NoKey::SourceAway));
+        stop.cancel();
+        refreshing.await.unwrap();
+    }
+}

@@ -109,7 +109,7 @@ impl Gateway {
             admission: Admission::new(Arc::clone(&store), verifier),
             page: Page::new(&config.embed_origins),
             metrics: GatewayMetrics::new(metrics),
-            room: Arc::new(Semaphore::new(config.max_connections)),
+            room: Arc::new(Semaphore::new(config.max_connections.min(Semaphore::MAX_PERMITS))),
             refusals: Arc::new(Semaphore::new(MAX_REFUSALS)),
             config,
             store,

@@ -23,7 +23,11 @@ async fn main() -> anyhow::Result<()> {
 async fn run(settings: GatewaySettings) -> anyhow::Result<()> {
     let shutdown = Shutdown::new();
     shutdown.on_signals().context("signals")?;
-    let key = SealKey::load_or_create(&settings.encryption_key_file)?;
+    // The controller draws the key. One drawn here would open nothing that is in the database.
+    let key_file = &settings.encryption_key_file;
+    let key =
+        std::fs::read_to_string(key_file).with_context(|| format!("encryption key file {}", key_file.display()))?;
+    let key = SealKey::from_hex(&key)?;
     let store = service::database::open(&settings.database, key).await?;
     let metrics = Metrics::default();
     let health = HealthState::new(Arc::clone(&store), shutdown.token());

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
+use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 use session::frames::{Exit, Size, Waiting};
 use session::runner_api::Assign;
@@ -24,8 +25,10 @@ use crate::terminal::Terminal;
 use crate::tree::{self, Reaper, Status};
 use crate::{code, oom};
 
-/// Between being asked to end and being killed.
-const GRACE: Duration = Duration::from_secs(3);
+/// What a job is asked with before it is killed, and how long it has each time. SIGTERM comes alone: a program that
+/// tidies up on it seldom knows SIGHUP, which interactive shells in turn need, since they ignore SIGTERM.
+const REQUESTS: [(Signal, Duration); 2] =
+    [(Signal::SIGTERM, Duration::from_millis(1500)), (Signal::SIGHUP, Duration::from_millis(1500))];
 /// How long output is read on after the command's end while its children hold the terminal.
 const TAIL: Duration = Duration::from_secs(2);
 /// How long the kernel may take to end what was killed.
@@ -178,8 +181,7 @@ impl Session {
                 Outcome { asked: None, status: Some(status) }
             }
             Err(asked) => {
-                tree::ask_to_end(job.pid);
-                let status = timeout(GRACE, reaper.wait_for(job.pid)).await.ok();
+                let status = ask_to_end(job.pid, &mut reaper).await;
                 let killed = tree::kill_all(job.pid, KILL_LIMIT).await;
                 Outcome { asked: Some(asked), status: status.or(killed) }
             }
@@ -203,6 +205,17 @@ impl Session {
         around.reports.stage(stage);
         tracing::info!(%stage, "session");
     }
+}
+
+/// `None`: it did not end by itself.
+async fn ask_to_end(job: Pid, reaper: &mut Reaper) -> Option<Status> {
+    for (signal, grace) in REQUESTS {
+        tree::ask(job, signal);
+        if let Ok(status) = timeout(grace, reaper.wait_for(job)).await {
+            return Some(status);
+        }
+    }
+    None
 }
 
 /// Waits for what is left in the terminal. Everything that held it is dead, so only the reading itself takes time.

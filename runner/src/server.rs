@@ -12,7 +12,6 @@ use axum::routing::{get, post, put};
 use http::request::Parts;
 use http::{HeaderMap, StatusCode, header};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use serde::de::DeserializeOwned;
 use session::frames::{MAX_CLIENT_FRAME, Size, TTY, TTY_R1, Wire};
@@ -22,6 +21,7 @@ use subtle::ConstantTimeEq;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, oneshot};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::ending::{Ender, sentence};
 use crate::life::{Screen, Session};
@@ -132,7 +132,7 @@ pub async fn serve(listener: TcpListener, server: Arc<Server>, stopping: Cancell
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let mut http = hyper::server::conn::http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(HEADER_LIMIT).max_headers(MAX_HEADERS).max_buf_size(HEADER_BYTES);
-    let graceful = GracefulShutdown::new();
+    let answering = TaskTracker::new();
     loop {
         let accepted = tokio::select! {
             accepted = async { (Arc::clone(&places).acquire_owned().await, listener.accept().await) } => accepted,
@@ -150,15 +150,25 @@ pub async fn serve(listener: TcpListener, server: Arc<Server>, stopping: Cancell
         // Keystrokes are answered byte by byte.
         let _ = stream.set_nodelay(true);
         let connection = http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(app.clone()));
-        let connection = graceful.watch(connection.with_upgrades());
-        tokio::spawn(async move {
-            if let Err(error) = connection.await {
+        let connection = connection.with_upgrades();
+        let stopping = stopping.clone();
+        answering.spawn(async move {
+            tokio::pin!(connection);
+            let served = tokio::select! {
+                served = connection.as_mut() => served,
+                () = stopping.cancelled() => {
+                    connection.as_mut().graceful_shutdown();
+                    connection.await
+                }
+            };
+            if let Err(error) = served {
                 tracing::debug!(%error, "a connection failed");
             }
             drop(place);
         });
     }
-    if tokio::time::timeout(ANSWER_LIMIT, graceful.shutdown()).await.is_err() {
+    answering.close();
+    if tokio::time::timeout(ANSWER_LIMIT, answering.wait()).await.is_err() {
         tracing::debug!("some peer did not take its answer");
     }
 }

@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use std::io;
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::{Pid, getpid};
 use rustix::process::{WaitOptions, WaitStatus};
 use tokio::signal::unix::{SignalKind, signal};
@@ -65,10 +65,10 @@ impl Status {
     }
 }
 
-/// Asks a job to end, as a closing terminal and a system shutdown would.
-pub fn ask_to_end(group: Pid) {
-    for signal in [Signal::SIGHUP, Signal::SIGTERM, Signal::SIGCONT] {
-        let _ = nix::sys::signal::killpg(group, signal);
+/// Sends `signal` to a job, and wakes what is stopped of it so that it can obey.
+pub fn ask(group: Pid, signal: Signal) {
+    for signal in [signal, Signal::SIGCONT] {
+        let _ = killpg(group, signal);
     }
 }
 

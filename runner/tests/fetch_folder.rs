@@ -28,7 +28,13 @@ async fn a_folder_is_copied_with_everything_but_sockets() {
     let code = scene.fetched().await;
     assert_eq!(code, scene.workspace().join("code"));
     let expected = [
-        ".git/", ".git/HEAD", "link -> /etc/hostname", "node_modules/", "node_modules/x/", "node_modules/x/index.js", "run.sh",
+        ".git/",
+        ".git/HEAD",
+        "link -> /etc/hostname",
+        "node_modules/",
+        "node_modules/x/",
+        "node_modules/x/index.js",
+        "run.sh",
     ];
     assert_eq!(listing(&code), expected);
     assert_eq!(fs::metadata(code.join("run.sh")).unwrap().permissions().mode() & 0o7777, 0o755);

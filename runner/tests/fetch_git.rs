@@ -22,7 +22,12 @@ fn auth() -> Option<CodeAuth> {
 /// `o/r`: main with two folders, a branch with slashes, a tag, a hidden commit.
 fn sample(server: &GitServer) -> (Repo, String) {
     let repo = server.create_repo("o/r.git");
-    let first = repo.commit(&[("README", "main"), ("app/index.js", "one"), ("other/secret", "not for you"), ("a b/ü.txt", "odd")]);
+    let first = repo.commit(&[
+        ("README", "main"),
+        ("app/index.js", "one"),
+        ("other/secret", "not for you"),
+        ("a b/ü.txt", "odd"),
+    ]);
     repo.tag("v1");
     repo.branch("feature/x/y");
     repo.commit(&[("app/index.js", "feature")]);
@@ -65,7 +70,8 @@ async fn a_folder_of_a_branch_tag_or_commit_arrives_alone() {
 async fn only_the_blobs_of_the_folder_are_transferred() {
     let server = GitServer::start().await;
     let (repo, _) = sample(&server);
-    let noise: String = (0..200_000_u32).map(|at| char::from(b'a' + (at.wrapping_mul(2_654_435_761) >> 28) as u8)).collect();
+    let noise: String =
+        (0..200_000_u32).map(|at| char::from(b'a' + (at.wrapping_mul(2_654_435_761) >> 28) as u8)).collect();
     repo.commit(&[("other/big", &noise)]);
     let mut scene = Scene::new(server.url("/o/r/tree/main/app"));
     scene.limits.extracted_bytes = 1000;
@@ -156,11 +162,13 @@ async fn references_with_hostile_names_are_not_obeyed() {
     let server = GitServer::start().await;
     let (repo, first) = sample(&server);
     // Names that git would refuse to create, written as a hostile server would.
-    let packed: String = ["refs/heads/x:refs/heads/main", "refs/heads/--upload-pack=touch", "refs/heads/\u{1b}[31mred", "refs/heads/a*"]
-        .iter()
-        .map(|name| format!("{first} {name}\n"))
-        .collect();
-    fs::write(repo.bare.join("packed-refs"), format!("# pack-refs with: peeled fully-peeled sorted\n{packed}")).unwrap();
+    let packed: String =
+        ["refs/heads/x:refs/heads/main", "refs/heads/--upload-pack=touch", "refs/heads/\u{1b}[31mred", "refs/heads/a*"]
+            .iter()
+            .map(|name| format!("{first} {name}\n"))
+            .collect();
+    fs::write(repo.bare.join("packed-refs"), format!("# pack-refs with: peeled fully-peeled sorted\n{packed}"))
+        .unwrap();
     let scene = Scene::new(server.url("/o/r/tree/main/app"));
     let fetched = scene.fetched().await;
     assert_eq!(listing(&fetched), ["index.js"]);
@@ -309,7 +317,10 @@ async fn hooks_submodules_filters_and_configuration_of_others_are_not_run() {
     let server = GitServer::start().await;
     let (repo, first) = sample(&server);
     let hostile = [
-        (".gitmodules", "[submodule \"sub\"]\n\tpath = sub\n\turl = http://127.0.0.1:1/x.git\n\tupdate = !touch owned\n"),
+        (
+            ".gitmodules",
+            "[submodule \"sub\"]\n\tpath = sub\n\turl = http://127.0.0.1:1/x.git\n\tupdate = !touch owned\n",
+        ),
         (".gitattributes", "* filter=evil\n*.bin filter=lfs\n"),
         ("big.bin", "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"),
     ];
@@ -342,7 +353,8 @@ async fn links_in_a_repository_are_data() {
 async fn a_repository_above_the_limits_is_refused_by_name() {
     let server = GitServer::start().await;
     let (repo, _) = sample(&server);
-    let noise: String = (0..400_000_u32).map(|at| char::from(b' ' + (at.wrapping_mul(2_654_435_761) >> 26) as u8)).collect();
+    let noise: String =
+        (0..400_000_u32).map(|at| char::from(b' ' + (at.wrapping_mul(2_654_435_761) >> 26) as u8)).collect();
     repo.commit(&[("app/noise", &noise)]);
 
     let mut scene = Scene::new(server.url("/o/r.git"));
@@ -368,7 +380,11 @@ async fn a_tree_bomb_is_counted_before_it_is_checked_out() {
     for _ in 0..10 {
         let tree: String = (0..10).map(|at| format!("{kind} {id}\t{at}\n")).collect();
         fs::write(repo.work.join("tree"), tree).unwrap();
-        let output = Command::new("git").arg("mktree").current_dir(&repo.work).stdin(fs::File::open(repo.work.join("tree")).unwrap()).output();
+        let output = Command::new("git")
+            .arg("mktree")
+            .current_dir(&repo.work)
+            .stdin(fs::File::open(repo.work.join("tree")).unwrap())
+            .output();
         id = String::from_utf8(output.unwrap().stdout).unwrap().trim().to_owned();
         kind = "040000 tree";
     }

@@ -19,7 +19,16 @@ async fn refusal_of(bytes: Vec<u8>) -> String {
 #[tokio::test]
 async fn names_that_leave_the_folder_are_refused() {
     for name in [
-        "../escape", "a/../../escape", "/etc/escape", "//escape", "a/..", "..\\escape", "a\\b", "C:/escape", "C:escape", "./../escape",
+        "../escape",
+        "a/../../escape",
+        "/etc/escape",
+        "//escape",
+        "a/..",
+        "..\\escape",
+        "a\\b",
+        "C:/escape",
+        "C:escape",
+        "./../escape",
     ] {
         for bytes in [tar_gz(&[file("ok", "1"), file(name, "owned")]), zip(&[("ok", 0, b"1"), (name, 0, b"owned")])] {
             let refusal = refusal_of(bytes).await;
@@ -34,7 +43,8 @@ async fn names_that_leave_the_folder_are_refused() {
 async fn a_pax_record_cannot_bring_in_what_a_header_may_not() {
     for record in ["path=../escape\n", "path=/abs\n", "path=nul\0x\n"] {
         let record = format!("{} {record}", record.len() + 3);
-        let bytes = tar_gz(&[TarEntry { kind: b'x', content: record.as_bytes(), ..file("pax", "") }, file("short", "owned")]);
+        let bytes =
+            tar_gz(&[TarEntry { kind: b'x', content: record.as_bytes(), ..file("pax", "") }, file("short", "owned")]);
         assert!(refusal_of(bytes).await.starts_with("the entry \""), "{record}");
     }
     let record = "15 linkpath=..\n";
@@ -53,7 +63,9 @@ async fn links_that_leave_the_folder_are_refused() {
         ("l", "d/../../beside"),
         ("l", "//etc"),
     ] {
-        for bytes in [tar_gz(&[folder("d/"), link(name, target)]), zip(&[("d/", 0, b""), (name, 0o120_777, target.as_bytes())])] {
+        for bytes in
+            [tar_gz(&[folder("d/"), link(name, target)]), zip(&[("d/", 0, b""), (name, 0o120_777, target.as_bytes())])]
+        {
             let refusal = refusal_of(bytes).await;
             assert!(refusal.starts_with("the link \""), "{name} -> {target}: {refusal}");
         }
@@ -78,7 +90,14 @@ async fn nothing_is_written_through_a_link() {
 #[tokio::test]
 async fn a_file_or_folder_replaces_a_link_and_does_not_follow_it() {
     let server = ArchiveServer::start().await;
-    let bytes = tar_gz(&[file("kept", "kept"), link("l", "kept"), file("l", "new"), link("m", "kept"), folder("m/"), file("m/f", "1")]);
+    let bytes = tar_gz(&[
+        file("kept", "kept"),
+        link("l", "kept"),
+        file("l", "new"),
+        link("m", "kept"),
+        folder("m/"),
+        file("m/f", "1"),
+    ]);
     let scene = Scene::new(server.serve("/x.tgz", Reply::Whole(bytes)));
     let code = scene.fetched().await;
     assert_eq!(listing(&code), ["kept", "l", "m/", "m/f"]);
@@ -112,7 +131,9 @@ async fn hard_links_lead_to_files_extracted_before_and_nowhere_else() {
 
 #[tokio::test]
 async fn devices_pipes_and_sparse_files_are_refused() {
-    for (kind, word) in [(b'3', "device"), (b'4', "device"), (b'6', "named pipe"), (b'S', "sparse"), (b'V', "unknown kind")] {
+    for (kind, word) in
+        [(b'3', "device"), (b'4', "device"), (b'6', "named pipe"), (b'S', "sparse"), (b'V', "unknown kind")]
+    {
         let refusal = refusal_of(tar_gz(&[special("thing", kind, "")])).await;
         assert!(refusal.contains("\"thing\"") && refusal.contains(word) || kind == b'S', "{refusal}");
     }
@@ -199,7 +220,8 @@ async fn names_too_long_or_too_deep_are_refused() {
 
 #[tokio::test]
 async fn a_truncated_archive_is_refused_wherever_it_is_cut() {
-    let noise: String = (0..30_000_u32).map(|at| char::from(b' ' + (at.wrapping_mul(2_654_435_761) >> 26) as u8)).collect();
+    let noise: String =
+        (0..30_000_u32).map(|at| char::from(b' ' + (at.wrapping_mul(2_654_435_761) >> 26) as u8)).collect();
     let plain = tar(&[file("a", &noise), file("b", "1")]);
     let (packed, zipped) = (gzip(&plain), zip(&[("a", 0, noise.as_bytes())]));
     for cut in [5, 100, packed.len() / 2, packed.len() - 9, packed.len() - 1] {
@@ -217,7 +239,8 @@ async fn a_truncated_archive_is_refused_wherever_it_is_cut() {
 
 #[tokio::test]
 async fn a_damaged_archive_is_refused() {
-    let noise: String = (0..3000_u32).map(|at| char::from(b' ' + (at.wrapping_mul(2_654_435_761) >> 26) as u8)).collect();
+    let noise: String =
+        (0..3000_u32).map(|at| char::from(b' ' + (at.wrapping_mul(2_654_435_761) >> 26) as u8)).collect();
     for bytes in [tar_gz(&[file("a", &noise)]), zip(&[("a", 0, noise.as_bytes())])] {
         let mut bytes = bytes;
         let middle = bytes.len() / 2;
@@ -228,7 +251,7 @@ async fn a_damaged_archive_is_refused() {
     let mut trailing = tar_gz(&[file("a", "1")]);
     trailing.extend_from_slice(b"trailing garbage");
     assert!(refusal_of(trailing).await.contains("damaged"));
-    assert!(refusal_of(gzip(b"not a tar archive, just text")).await.contains("truncated"));
+    assert!(refusal_of(gzip(b"not a tar archive, just text")).await.contains("damaged"));
     assert!(refusal_of(gzip(&[b'x'; 2048])).await.contains("damaged"));
 }
 
@@ -297,7 +320,8 @@ async fn a_wrong_checksum_leaves_nothing_of_the_archive() {
 #[tokio::test]
 async fn cancelling_in_the_middle_leaves_nothing_and_no_thread_writing() {
     let server = ArchiveServer::start().await;
-    let noise: String = (0..300_000_u32).map(|at| char::from(b' ' + (at.wrapping_mul(2_654_435_761) >> 26) as u8)).collect();
+    let noise: String =
+        (0..300_000_u32).map(|at| char::from(b' ' + (at.wrapping_mul(2_654_435_761) >> 26) as u8)).collect();
     let bytes = tar_gz(&[file("a", &noise), file("b", &noise)]);
     for path in ["/x.tgz", "/unknown"] {
         let at = bytes.len() * 3 / 4;

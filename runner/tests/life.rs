@@ -61,7 +61,7 @@ async fn npm_installs_by_itself() {
     let rig = Rig::start().await;
     let package = r#"{"name": "x", "version": "1.0.0", "scripts": {"postinstall": "echo installed-$((40+2))"}}"#;
     std::fs::write(rig.code().join("package.json"), package).unwrap();
-    rig.assign(rig.spec("node -e 'console.log(6*7, process.stdout.isTTY)'")).await;
+    rig.assign(rig.spec("node -e 'console.log(`${6*7} ${process.stdout.isTTY}`)'")).await;
     assert_eq!(rig.ended().await.exit_code, Some(0));
     let mut late = rig.operator("a").await;
     late.wait_closed(SOON).await.unwrap();

@@ -1,5 +1,6 @@
 // The agent's course: greet, work, ask, react to the answer, end with a code. It only acts as if: nothing is changed.
 
+import { readdirSync } from 'node:fs';
 import pc from 'picocolors';
 import { Conversation } from './conversation.js';
 import { Spinner } from './spinner.js';
@@ -13,7 +14,7 @@ export async function runAgent({ prompt, exitCode, paceMs }) {
   greet(out, prompt);
   await work(spinner, [
     ['Reading the task', 'understood'],
-    ['Looking around the workspace', `${process.cwd()}`],
+    ['Looking around the workspace', `${readdirSync('.').length} entries`],
     ['Thinking of a plan', '3 steps'],
   ]);
   showPlan(out);
@@ -44,7 +45,7 @@ function showPlan(out) {
 
 async function converse({ out, spinner, conversation, exitCode }) {
   for (;;) {
-    const answer = await conversation.ask(`${pc.yellow('?')} ${pc.bold('Shall I go ahead?')} ${pc.dim('(yes, no, exit N, or tell me more)')} `);
+    const answer = await conversation.ask(`${pc.yellow('?')} ${pc.bold('Shall I go ahead?')} ${pc.dim('(yes / no / exit N / a note)')} `);
     if (answer.kind === 'interrupted') {
       out.write(pc.red('\n✗ Interrupted.\n'));
       return INTERRUPTED;

@@ -26,7 +26,8 @@ export class Conversation {
       this.#out.write(question + (line ? `${line.text}\n` : ''));
       return Promise.resolve(line ?? this.#ended);
     }
-    this.#rl.prompt();
+    // With the cursor where it is: half an answer may have been typed ahead.
+    this.#rl.prompt(true);
     return new Promise((resolve) => (this.#waiting = resolve));
   }
 

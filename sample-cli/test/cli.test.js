@@ -59,8 +59,8 @@ test('it refuses arguments that it does not know, with its usage', () => {
 
 const hasScript = spawnSync('script', ['--version']).status === 0;
 
-test('in a terminal it says the size, and the new one after a resize', { skip: hasScript ? false : 'no script(1) from util-linux' }, async () => {
-  const shell = `tty; stty cols 91 rows 33; "${process.execPath}" "${PROGRAM}" run --pace 1 --exit 5`;
+test('in a terminal it says the size, the new one after a resize, and takes what is typed ahead', { skip: hasScript ? false : 'no script(1) from util-linux' }, async () => {
+  const shell = `tty; stty cols 91 rows 33; "${process.execPath}" "${PROGRAM}" run --pace 20 --exit 5`;
   const child = spawn('script', ['-qefc', shell, '/dev/null'], { stdio: ['pipe', 'pipe', 'inherit'] });
   const exited = new Promise((resolve) => child.on('exit', resolve));
   const screen = new Screen(child.stdout);
@@ -70,9 +70,12 @@ test('in a terminal it says the size, and the new one after a resize', { skip: h
     await screen.until(/Shall I go ahead\?/);
     assert.equal(spawnSync('stty', ['-F', tty, 'cols', '70', 'rows', '20']).status, 0);
     await screen.until(/The terminal is now 70x20\./);
+    // The second answer is begun while the first is still worked on.
     child.stdin.write('tty please\r');
-    await screen.until(/✔ Considering "tty please" 10 characters/);
-    child.stdin.write('yes\r');
+    await screen.until(/Considering "tty please" …/);
+    child.stdin.write('ye');
+    await screen.until(/✔ Considering "tty please" 10 characters[^]*Shall I go ahead\?/);
+    child.stdin.write('s\r');
     await screen.until(/All done/);
     assert.equal(await exited, 5);
   } finally {

@@ -30,7 +30,9 @@ impl PublicAddress {
         let host = host_of(headers)?;
         // Parsed, so that nothing but a host and port can get into a URL that we hand out.
         let url = Url::parse(&format!("{scheme}://{host}")).ok()?;
-        (url.path() == "/" && url.username().is_empty()).then(|| url.as_str().trim_end_matches('/').to_owned())
+        let bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
+        (bare && url.username().is_empty() && url.password().is_none())
+            .then(|| url.as_str().trim_end_matches('/').to_owned())
     }
 
     /// The client's own address, for limits and the log.
@@ -105,7 +107,7 @@ mod tests {
 
     #[test]
     fn a_host_that_is_more_than_a_host_is_no_host() {
-        for host in ["a.example/<script>", "u@a.example", "a b", ""] {
+        for host in ["a.example/<script>", "u@a.example", "a.example?x", "a.example#x", "a b", ""] {
             assert_eq!(PublicAddress::default().base(&headers(&[("host", host)])), None, "{host}");
         }
     }

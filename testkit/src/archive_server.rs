@@ -107,8 +107,12 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
     match reply {
         None => respond(StatusCode::NOT_FOUND, &[], Body::empty()),
         Some(Reply::Whole(bytes)) => respond(StatusCode::OK, &[], Body::from(bytes)),
-        Some(Reply::Typed(bytes, kind)) => respond(StatusCode::OK, &[(header::CONTENT_TYPE, kind.to_owned())], Body::from(bytes)),
-        Some(Reply::Unannounced(bytes)) => respond(StatusCode::OK, &[], pieces(bytes, 8192, Duration::ZERO, End::Whole)),
+        Some(Reply::Typed(bytes, kind)) => {
+            respond(StatusCode::OK, &[(header::CONTENT_TYPE, kind.to_owned())], Body::from(bytes))
+        }
+        Some(Reply::Unannounced(bytes)) => {
+            respond(StatusCode::OK, &[], pieces(bytes, 8192, Duration::ZERO, End::Whole))
+        }
         Some(Reply::Redirect(code, to)) => respond(status(code), &[(header::LOCATION, to)], Body::empty()),
         Some(Reply::Status(code)) => respond(status(code), &[], Body::empty()),
         Some(Reply::Silent) => std::future::pending().await,

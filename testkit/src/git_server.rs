@@ -237,7 +237,10 @@ fn parse_answer(output: &[u8]) -> Response {
     let mut headers = Vec::new();
     for (name, value) in head.lines().filter_map(|line| line.split_once(": ")) {
         match name.to_ascii_lowercase().as_str() {
-            "status" => status = value[..3].parse::<u16>().ok().and_then(|code| StatusCode::from_u16(code).ok()).expect("a status"),
+            "status" => {
+                status =
+                    value[..3].parse::<u16>().ok().and_then(|code| StatusCode::from_u16(code).ok()).expect("a status")
+            }
             name => headers.push((name.to_owned(), value.to_owned())),
         }
     }

@@ -4,4 +4,5 @@ pub mod archive_server;
 pub mod fake_controller;
 pub mod git_server;
 pub mod plain_http;
+pub mod stack;
 pub mod terminal_client;

@@ -17,7 +17,7 @@ pub const SERVER_FILE: &str = "server.json";
 /// left by a killed server names a port that may be somebody else's by now.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct LocalServer {
-    pub api_url: Url,
+    pub api_url: String,
     pub api_key_file: PathBuf,
     pub pid: u32,
     pub version: String,
@@ -95,7 +95,8 @@ impl ServerArgs {
             Some(key) => key,
             None => read_key(&found.api_key_file)?,
         };
-        Ok(Some(Server { client: Client::new(found.api_url, key)?, local: true }))
+        let url = Url::parse(&found.api_url).map_err(|_| ServerError::NotAnAddress(found.api_url))?;
+        Ok(Some(Server { client: Client::new(url, key)?, local: true }))
     }
 
     fn local_dir(&self) -> Result<PathBuf, ServerError> {

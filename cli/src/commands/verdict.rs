@@ -10,11 +10,13 @@ pub const OUT_OF_TIME: u8 = 124;
 /// The exit code of `run` and `attach`. The command's own where it ended by itself; what was done to it otherwise.
 pub fn exit_code(ended: &Ended) -> u8 {
     let own = ended.exit_code.and_then(|code| u8::try_from(code).ok());
+    // Whatever a program made of being ended, it did not finish what it was asked for.
+    let failure = own.filter(|&code| code != 0);
     match ended.reason {
         EndReason::Exited => own.unwrap_or(FAILED),
         EndReason::TimedOut | EndReason::Idle => OUT_OF_TIME,
-        EndReason::OomKilled => own.unwrap_or(128 + 9),
-        EndReason::Cancelled => own.filter(|&code| code != 0).unwrap_or(FAILED),
+        EndReason::OomKilled => failure.unwrap_or(128 + 9),
+        EndReason::Cancelled => failure.unwrap_or(FAILED),
         EndReason::FetchFailed
         | EndReason::InstallFailed
         | EndReason::StartFailed

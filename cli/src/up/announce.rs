@@ -30,7 +30,7 @@ pub fn announce(up: &RunningUp, demo_url: Option<&str>, mut out: impl Write) -> 
 /// A command that works when pasted into a POSIX shell, whatever characters the paths have.
 pub fn curl_line(api_url: &Url, key_file: &Path, code: &Url) -> String {
     let api = api_url.as_str().trim_end_matches('/');
-    let body = serde_json::json!({ "code_url": code, "command": "./hello.sh" }).to_string();
+    let body = serde_json::json!({ "code_url": code.as_str(), "command": "./hello.sh" }).to_string();
     format!(
         "curl -sS -X POST {} -H \"Authorization: Bearer $(cat {})\" -H 'Content-Type: application/json' -d {}",
         quoted(&format!("{api}/api/sessions")),
@@ -50,14 +50,23 @@ mod tests {
 
     #[test]
     fn the_printed_command_survives_spaces_and_quotes_in_paths() {
-        let api = "http://127.0.0.1:1".parse().unwrap();
-        let code = Url::from_file_path("/tmp/it's $HOME/hello").unwrap();
-        let line = curl_line(&api, Path::new("/tmp/it's $HOME/api-key"), &code);
-        let words = shlex::split(&line).unwrap();
-        assert_eq!(words[..5], ["curl", "-sS", "-X", "POST", "http://127.0.0.1:1/api/sessions"]);
+        let parent = tempfile::tempdir().unwrap();
+        let folder = parent.path().join("it's a $HOME");
+        std::fs::create_dir(&folder).unwrap();
+        let key = folder.join("api-key");
+        std::fs::write(&key, "csk_1\n").unwrap();
+        let code = Url::from_file_path(&folder).unwrap();
+        let line = curl_line(&"http://127.0.0.1:1".parse().unwrap(), &key, &code);
+        assert!(!line.contains('\n'));
+        // The shell reads it, and a function in curl's place says what it was given.
+        let script = format!("curl() {{ printf '%s\\n' \"$@\"; }}; {line}");
+        let output = std::process::Command::new("sh").args(["-c", &script]).output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        let words: Vec<&str> = text.lines().collect();
+        assert_eq!(words[..4], ["-sS", "-X", "POST", "http://127.0.0.1:1/api/sessions"]);
+        assert_eq!(words[5], "Authorization: Bearer csk_1");
         let body: serde_json::Value = serde_json::from_str(words.last().unwrap()).unwrap();
         assert_eq!(body["code_url"], code.as_str());
         assert_eq!(body["command"], "./hello.sh");
-        assert!(!line.contains('\n'));
     }
 }

@@ -109,6 +109,8 @@ impl Up {
         let kind = launcher.kind().as_str();
         let lifecycle_config = lifecycle_config(&config, internal_url.clone());
         let lifecycle = Lifecycle::new(Arc::clone(&store), launcher, lifecycle_config, &metrics, shutdown.clone());
+        // Before anything is served: nobody may see a session as running whose runner died with an earlier server.
+        lifecycle.recover().await.map_err(part("recovering from an earlier run"))?;
         let public_router = public_router(&config, &store, &keys, &lifecycle, &metrics, &shutdown);
         let health = HealthState::new(store, closing.clone()).router();
 
@@ -160,7 +162,7 @@ impl RunningUp {
 
     fn publish(&self) -> io::Result<()> {
         self.dir.publish(&LocalServer {
-            api_url: self.api_url.clone(),
+            api_url: self.api_url.to_string(),
             api_key_file: self.api_key_file.clone(),
             pid: std::process::id(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -216,16 +218,12 @@ fn launcher(config: &UpConfig, dir: &DataDir) -> Result<Arc<dyn Launcher>, UpErr
 }
 
 fn lifecycle_config(config: &UpConfig, internal_url: Url) -> LifecycleConfig {
-    LifecycleConfig {
-        fetch: FetchPolicy {
-            allowed_hosts: config.limits.allowed_hosts.clone(),
-            allow_private: config.allow_private_code_hosts,
-            allow_local: config.limits.local,
-        },
-        linger: config.linger,
-        internal_url,
-        ..LifecycleConfig::default()
-    }
+    let fetch = FetchPolicy {
+        allowed_hosts: config.limits.allowed_hosts.clone(),
+        allow_private: config.allow_private_code_hosts,
+        allow_local: config.limits.local,
+    };
+    LifecycleConfig { linger: config.linger, ..LifecycleConfig::new(fetch, internal_url) }
 }
 
 fn public_router(

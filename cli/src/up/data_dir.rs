@@ -150,7 +150,7 @@ mod tests {
 
     fn server() -> LocalServer {
         LocalServer {
-            api_url: "http://127.0.0.1:1".parse().unwrap(),
+            api_url: "http://127.0.0.1:1".into(),
             api_key_file: "/k".into(),
             pid: 7,
             version: "0".into(),

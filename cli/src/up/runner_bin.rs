@@ -26,10 +26,6 @@ pub fn find_runner(named: Option<&Path>) -> Result<PathBuf, NoRunner> {
     let folder = own.parent().unwrap_or(Path::new("/"));
     // Test executables are one folder further down than the programs.
     let candidates = [Some(folder), folder.parent().filter(|_| folder.ends_with("deps"))];
-    candidates
-        .into_iter()
-        .flatten()
-        .map(|folder| folder.join(NAME))
-        .find(|path| path.is_file())
-        .ok_or(NoRunner::NotBeside(own))
+    let found = candidates.into_iter().flatten().map(|folder| folder.join(NAME)).find(|path| path.is_file());
+    found.ok_or_else(|| NoRunner::NotBeside(own.clone()))
 }

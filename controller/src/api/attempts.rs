@@ -32,7 +32,8 @@ pub struct Attempts(Arc<Mutex<HashMap<NonZeroU32, Arc<DefaultKeyedRateLimiter<St
 impl Attempts {
     /// Counts an attempt, or refuses it.
     pub fn count(&self, rate: &Rate) -> Result<(), Problem> {
-        let per_minute = NonZeroU32::new(rate.per_minute.saturating_mul(ATTEMPTS_PER_CREATION)).unwrap_or(NonZeroU32::MIN);
+        let per_minute =
+            NonZeroU32::new(rate.per_minute.saturating_mul(ATTEMPTS_PER_CREATION)).unwrap_or(NonZeroU32::MIN);
         let table = Arc::clone(
             self.0
                 .lock()
@@ -122,7 +123,8 @@ mod tests {
         }
         let problem = attempts.count(&rate).unwrap_err();
         assert_eq!(problem.kind, ProblemType::RateLimited);
-        for part in ["16 attempts", "2 creations a minute", "client 192.0.2.7", "--create-rate (CLISCALE_CREATE_RATE)"] {
+        for part in ["16 attempts", "2 creations a minute", "client 192.0.2.7", "--create-rate (CLISCALE_CREATE_RATE)"]
+        {
             assert!(problem.detail().contains(part), "{}", problem.detail());
         }
         attempts.count(&Rate { scope: "client:192.0.2.8".into(), per_minute: 2 }).unwrap();

@@ -158,6 +158,8 @@ fn new_token(role: Role, now: Time) -> Result<NewToken, Problem> {
         tracing::error!("no random bytes");
         Problem::internal()
     })?;
+    // Whole seconds, as the token's own `exp` counts.
+    let now = Time::from_second(now.as_second()).unwrap_or(now);
     let expires_at = later(now, session::claims::TOKEN_LIFETIME_SECS.unsigned_abs());
     Ok(NewToken { jti: hex::encode(bits), role, expires_at })
 }

@@ -15,9 +15,7 @@ pub fn of_request(headers: &HeaderMap, body: &[u8]) -> Result<Option<Idempotency
     let Some(value) = values.next() else { return Ok(None) };
     let visible = |text: &&str| (1..=MAX_LEN).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
     match value.to_str().ok().filter(visible) {
-        Some(key) if values.next().is_none() => {
-            Ok(Some(Idempotency { key: key.to_owned(), body: Digest::of(body) }))
-        }
+        Some(key) if values.next().is_none() => Ok(Some(Idempotency { key: key.to_owned(), body: Digest::of(body) })),
         _ => {
             let detail = format!("must be sent once, with 1 to {MAX_LEN} visible ASCII characters");
             Err(Problem::new(ProblemType::InvalidRequest, format!("Idempotency-Key {detail}"))

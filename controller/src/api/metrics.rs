@@ -89,13 +89,21 @@ pub struct ApiMetrics {
 impl ApiMetrics {
     pub fn new(metrics: &Metrics) -> Self {
         Self {
-            creations: metrics.register("session_creations", "Requests to create a session, by outcome", Family::default()),
+            creations: metrics.register(
+                "session_creations",
+                "Requests to create a session, by outcome",
+                Family::default(),
+            ),
             creation_seconds: metrics.register(
                 "session_creation_seconds",
                 "Seconds from a request to create a session to its answer",
                 Histogram::new([0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5]),
             ),
-            requests: metrics.register("api_requests", "Requests to the public API, by route and status", Family::default()),
+            requests: metrics.register(
+                "api_requests",
+                "Requests to the public API, by route and status",
+                Family::default(),
+            ),
         }
     }
 

@@ -118,9 +118,7 @@ impl Controller {
             .route("/api/sessions/{id}/tokens", post(sessions::mint_token))
             .layer(DefaultBodyLimit::max(MAX_BODY))
             .layer(middleware::map_response(forbid_storing));
-        let documents = Router::new()
-            .route("/.well-known/jwks.json", get(docs::show_jwks))
-            .merge(docs::router());
+        let documents = Router::new().route("/.well-known/jwks.json", get(docs::show_jwks)).merge(docs::router());
         sessions
             .merge(documents)
             .method_not_allowed_fallback(refuse_method)

@@ -77,9 +77,10 @@ fn refusal(path: &str, error: &serde_json::Error) -> Problem {
 fn explain(path: &str, message: &str) -> (String, String) {
     let path = if path == "." { "" } else { path };
     let message = message.rsplit_once(" at line ").map_or(message, |(text, _)| text);
-    let quoted = |prefix: &str| message.strip_prefix(prefix).and_then(|rest| rest.split_once('`')).map(|(name, _)| name);
+    let quoted =
+        |prefix: &str| message.strip_prefix(prefix).and_then(|rest| rest.split_once('`')).map(|(name, _)| name);
     if let Some(rest) = message.strip_prefix("unknown field `") {
-        let name = rest.rsplit_once("`, ").map_or("", |(name, _)| name);
+        let name = rest.rsplit_once("`, expected ").map_or("", |(name, _)| name);
         return (member(path, &shortened(name)), "is not a known member".to_owned());
     }
     if let Some(name) = quoted("missing field `") {

@@ -150,9 +150,8 @@ impl KeyRing {
                 () = stop.cancelled() => return,
             }
             let ring = Arc::clone(&self);
-            match tokio::task::spawn_blocking(move || ring.reload()).await {
-                Ok(Err(error)) => tracing::warn!(%error, "signing keys could not be read again; the known ones go on"),
-                Ok(Ok(())) | Err(_) => {}
+            if let Ok(Err(error)) = tokio::task::spawn_blocking(move || ring.reload()).await {
+                tracing::warn!(%error, "signing keys could not be read again; the known ones go on");
             }
         }
     }

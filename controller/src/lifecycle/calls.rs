@@ -77,7 +77,10 @@ async fn take_in(
         }
         ReadyOutcome::Conflict => {
             tracing::warn!(runner = %id, %peer, "a second runner called home under one id");
-            Err(Problem::new(ProblemType::Conflict, "this runner has called home before, with another secret or address"))
+            Err(Problem::new(
+                ProblemType::Conflict,
+                "this runner has called home before, with another secret or address",
+            ))
         }
     }
 }

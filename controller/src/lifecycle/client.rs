@@ -76,7 +76,9 @@ impl RunnerClient {
         match status {
             _ if status.is_success() => Ok(()),
             _ if status.is_server_error() => Err(CallError::Ambiguous(status.to_string())),
-            StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => Err(CallError::Ambiguous(status.to_string())),
+            StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => {
+                Err(CallError::Ambiguous(status.to_string()))
+            }
             _ => Err(CallError::Refused(status)),
         }
     }

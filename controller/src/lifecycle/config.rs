@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use session::AllowedHosts;
 use session::runner_api::FetchPolicy;
 use store::Retention;
 use url::Url;
@@ -30,6 +31,15 @@ impl LifecycleConfig {
             retention: Retention::default(),
             timing: Timing::default(),
         }
+    }
+}
+
+impl Default for LifecycleConfig {
+    /// Runners on this machine, which fetch from public hosts only.
+    fn default() -> Self {
+        let fetch = FetchPolicy { allowed_hosts: AllowedHosts::any(), allow_private: false, allow_local: false };
+        // A literal.
+        Self::new(fetch, Url::parse("http://127.0.0.1:8081").expect("a URL"))
     }
 }
 

@@ -38,7 +38,11 @@ impl LifecycleMetrics {
                 "Assignments sent again to the same runner",
                 Counter::default(),
             ),
-            replaced: metrics.register("runners_replaced", "Runners replaced before they took a session", Counter::default()),
+            replaced: metrics.register(
+                "runners_replaced",
+                "Runners replaced before they took a session",
+                Counter::default(),
+            ),
         };
         // Every reason is there from the start, so that a first occurrence is an increase.
         for reason in EndReason::ALL {

@@ -119,7 +119,8 @@ impl Lifecycle {
         let lifecycle = Arc::clone(self);
         self.spawn(async move { lifecycle.listen_to_exits().await });
         // Not stopped by shutdown but told of it, so that it writes what it holds.
-        let (writer, token) = (self.heartbeats.writer(Arc::clone(&self.store), &self.config.timing), self.shutdown.token());
+        let (writer, token) =
+            (self.heartbeats.writer(Arc::clone(&self.store), &self.config.timing), self.shutdown.token());
         self.shutdown.spawn(async move { writer.run(token).await });
     }
 

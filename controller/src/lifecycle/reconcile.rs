@@ -198,14 +198,16 @@ impl Lifecycle {
 
     /// It was launched, and is no more.
     fn is_missing(&self, runner: &RunnerRecord, view: &View) -> bool {
-        let alive = |(before, after): &(HashSet<_>, HashSet<_>)| before.contains(&runner.id) || after.contains(&runner.id);
+        let alive =
+            |(before, after): &(HashSet<_>, HashSet<_>)| before.contains(&runner.id) || after.contains(&runner.id);
         let launched = runner.handle.is_some() || runner.state != RunnerState::Booting;
         launched && view.alive.as_ref().is_some_and(|both| !alive(both))
     }
 
     /// Its row was committed, and then whoever was to launch it died.
     fn was_never_launched(&self, runner: &RunnerRecord, view: &View) -> bool {
-        let alive = |(before, after): &(HashSet<_>, HashSet<_>)| before.contains(&runner.id) || after.contains(&runner.id);
+        let alive =
+            |(before, after): &(HashSet<_>, HashSet<_>)| before.contains(&runner.id) || after.contains(&runner.id);
         runner.state == RunnerState::Booting
             && runner.handle.is_none()
             && !self.busy.is(Work::Launching, runner.id)

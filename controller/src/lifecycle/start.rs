@@ -5,9 +5,9 @@ use std::sync::Arc;
 use session::{EndReason, Ended, RunnerId, SessionId, Stage};
 use store::{RunnerState, SessionRecord, StoreError, Time};
 
+use super::Lifecycle;
 use super::busy::Work;
 use super::plan::Plan;
-use super::Lifecycle;
 use crate::launcher::Launch;
 
 /// How many runners a session is given in place of ones that did not take it.

@@ -38,7 +38,7 @@ describe('over plain http, away from localhost', { skip: noChromium }, () => {
     // Pasting is the browser's own: what was copied is typed.
     await terminal.page.locator('#terminal').click();
     await terminal.page.keyboard.press('Control+Shift+V');
-    await terminal.shows(/tell me more\) ◆ sample agent/);
+    await terminal.shows(/a note\) ◆ sample agent/);
     await terminal.page.keyboard.press('Control+U');
 
     await terminal.page.reload();

@@ -8,6 +8,14 @@ import { TerminalPage, until } from '../lib/terminal-page.js';
 
 const QUESTION = /Shall I go ahead\?/;
 
+async function hasSizeOf(follower, leader) {
+  const size = async (terminal) => JSON.stringify(await terminal.size());
+  await until(
+    async () => (await size(follower)) === (await size(leader)),
+    async () => `${await size(follower)} does not become ${await size(leader)}`,
+  );
+}
+
 describe('a session with several people', { skip: noChromium }, () => {
   let server;
   let browser;
@@ -36,10 +44,10 @@ describe('a session with several people', { skip: noChromium }, () => {
   test('shows every viewer the same', async () => {
     const { operator, viewers, all } = await gather([{ width: 1280, height: 800 }, { width: 700, height: 500 }]);
     await operator.type('look at this\n');
-    for (const terminal of all) await terminal.shows(/Considering "look at this"[^]*Shall I go ahead\?[^]*Shall I go ahead\?/);
+    for (const terminal of all) await terminal.shows(/Considering "look at this"[^]*Shall I go ahead/);
     const [text, ...others] = await Promise.all(all.map((terminal) => terminal.text()));
     for (const other of others) assert.equal(other, text);
-    for (const viewer of viewers) assert.deepEqual(await viewer.size(), await operator.size());
+    for (const viewer of viewers) await hasSizeOf(viewer, operator);
     await Promise.all(all.map((terminal) => terminal.close()));
   });
 
@@ -65,10 +73,10 @@ describe('a session with several people', { skip: noChromium }, () => {
         return screen.left >= room.left && screen.right <= room.right && screen.top >= room.top && screen.bottom <= room.bottom;
       });
     await until(fits, () => 'the terminal is larger than the page');
+    const { cols } = await operator.size();
     await operator.page.setViewportSize({ width: 1500, height: 900 });
-    await operator.shows(/The terminal is now/);
-    await viewer.shows(/The terminal is now/);
-    assert.deepEqual(await viewer.size(), await operator.size());
+    await until(async () => (await operator.size()).cols > cols, () => 'the operator’s terminal kept its size');
+    await hasSizeOf(viewer, operator);
     await until(fits, () => 'the terminal is larger than the page after it grew');
     await Promise.all(all.map((terminal) => terminal.close()));
   });
@@ -79,9 +87,8 @@ describe('a session with several people', { skip: noChromium }, () => {
     await first.shows(QUESTION);
     const link = await server.link(session.sessionId, 'operator');
     const second = await TerminalPage.open(browser, link, { viewport: { width: 700, height: 420 } });
-    await second.shows(/The terminal is now/);
     await first.reaches(({ letterboxed }) => letterboxed, 'letterboxed');
-    assert.deepEqual(await first.size(), await second.size());
+    await hasSizeOf(first, second);
     await first.type('from the first\n');
     await second.shows(/Considering "from the first"/);
     await second.type('from the second\n');

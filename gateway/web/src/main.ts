@@ -86,6 +86,7 @@ Object.assign(window, {
       exit: session.exit,
       drained: view.drained,
       letterboxed: view.letterboxed,
+      renderer: host.querySelector('.xterm-rows') ? 'dom' : 'webgl',
     }),
   },
 });

@@ -147,7 +147,7 @@ export class TerminalSession {
     this.setStage('ended');
     // The banner takes its place below the last output, not before it is there.
     this.view.inOrder(() => this.status.ended(exit));
-    this.view.setReadOnly(true);
+    this.view.finish();
   }
 
   private setStage(stage: string): void {

@@ -22,7 +22,7 @@ export class Sizing {
 
   constructor(private readonly view: SizedView, private readonly sendResize: (size: Size) => void) {}
 
-  /** For the hello. A viewer follows, and proposes nothing. */
+  /** For the hello, and for the page before it. A viewer follows, and proposes nothing. */
   proposed(): Size | null {
     if (this.role === 'viewer') return null;
     const size = this.view.proposeSize();
@@ -67,7 +67,10 @@ export class Sizing {
   }
 
   private refit(): void {
-    if (!this.ready) return;
+    if (!this.ready) {
+      this.proposed();
+      return;
+    }
     if (this.role === 'viewer') {
       this.follow();
       return;

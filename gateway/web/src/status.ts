@@ -23,6 +23,8 @@ export class Status {
 
   stage(stage: string): void {
     const pill = element('stage');
+    pill.hidden = false;
+    document.body.dataset.stage = stage;
     if (pill.dataset.stage === stage) return;
     pill.dataset.stage = stage;
     pill.textContent = stageLabel(stage);
@@ -33,6 +35,7 @@ export class Status {
 
   role(role: Role): void {
     element('role').hidden = role !== 'viewer';
+    document.body.dataset.role = role;
   }
 
   /** What is being waited for; once there is output, the terminal itself tells it. */
@@ -131,9 +134,7 @@ export class Status {
     card.hidden = false;
     this.showWaiting('');
     if (!this.outputSeen) {
-      const pill = element('stage');
-      pill.dataset.stage = 'refused';
-      pill.textContent = 'Not connected';
+      element('stage').hidden = true;
     }
   }
 

@@ -4,14 +4,15 @@
 import { FitAddon } from '@xterm/addon-fit';
 import { UnicodeGraphemesAddon } from '@xterm/addon-unicode-graphemes';
 import { WebLinksAddon } from '@xterm/addon-web-links';
-import { WebglAddon } from '@xterm/addon-webgl';
 import { Terminal } from '@xterm/xterm';
 import type { Size } from './protocol';
+import { chooseRenderer } from './renderer';
 import { followTheme } from './theme';
 import { userInputOf } from './user-input';
 
 const FONT = 'ui-monospace, SFMono-Regular, Menlo, Consolas, "DejaVu Sans Mono", "Liberation Mono", monospace';
-const MIN_FONT_PX = 5;
+const MIN_FONT_PX = 3;
+const SCALING_LOOKS = 6;
 const CAN = '\x18';
 
 export interface TerminalEvents {
@@ -45,7 +46,8 @@ export class TerminalView {
       scrollback: 10_000,
       macOptionIsMeta: true,
       rightClickSelectsWord: false,
-      minimumContrastRatio: 1,
+      // WCAG AA, whatever colours a program chose for a background that it does not know.
+      minimumContrastRatio: 4.5,
       linkHandler: {
         activate: (_event, uri) => openLink(uri),
         hover: (_event, uri) => events.onLinkHover(uri),
@@ -55,7 +57,7 @@ export class TerminalView {
     followTheme((theme) => (this.term.options.theme = theme));
     this.loadAddons();
     this.term.open(host);
-    this.loadWebgl();
+    chooseRenderer(this.term, host);
     this.listen();
   }
 
@@ -87,8 +89,13 @@ export class TerminalView {
 
   setReadOnly(readOnly: boolean): void {
     this.term.options.disableStdin = readOnly;
-    this.term.options.cursorInactiveStyle = readOnly ? 'none' : 'outline';
     this.term.options.cursorBlink = !readOnly;
+  }
+
+  /** The program is over: no cursor waits for anybody any more. */
+  finish(): void {
+    this.setReadOnly(true);
+    this.write('\x1b[?25l', true);
   }
 
   /** The size that fills the page with letters of the usual size. */
@@ -100,13 +107,23 @@ export class TerminalView {
 
   /** Shows a size that somebody else holds: letters small enough for all of it, never larger than usual. */
   scaleToFit(): void {
-    const screen = this.host.querySelector('.xterm-screen')?.getBoundingClientRect();
-    if (!screen || screen.width === 0 || this.host.clientWidth === 0) return;
-    const font = this.term.options.fontSize ?? this.baseFontPx;
-    const room = Math.min((this.host.clientWidth - 2) / screen.width, (this.host.clientHeight - 2) / screen.height);
-    const scaled = Math.floor(font * room * 4) / 4;
-    this.term.options.fontSize = Math.max(MIN_FONT_PX, Math.min(this.baseFontPx, scaled));
     this.host.classList.add('letterboxed');
+    this.term.options.fontSize = this.baseFontPx;
+    // Cells are whole device pixels wide, so the first answer may be a little too large still.
+    for (let look = 0; look < SCALING_LOOKS; look++) {
+      const room = this.room();
+      if (room >= 1) return;
+      const font = this.term.options.fontSize ?? this.baseFontPx;
+      const smaller = Math.min(Math.floor(font * room * 4) / 4, font - 0.25);
+      this.term.options.fontSize = Math.max(MIN_FONT_PX, smaller);
+    }
+  }
+
+  /** How much of the terminal the page has room for; 1 and above is all of it. */
+  private room(): number {
+    const screen = this.host.querySelector('.xterm-screen')?.getBoundingClientRect();
+    if (!screen || screen.width === 0 || this.host.clientWidth === 0) return 1;
+    return Math.min(this.host.clientWidth / screen.width, this.host.clientHeight / screen.height);
   }
 
   fillPage(): void {
@@ -127,18 +144,6 @@ export class TerminalView {
         leave: () => this.events.onLinkHover(null),
       }),
     );
-  }
-
-  /** WebGL draws fastest; without it, or once the browser takes it away, xterm's DOM renderer goes on. */
-  private loadWebgl(): void {
-    if (!document.createElement('canvas').getContext('webgl2')) return;
-    try {
-      const webgl = new WebglAddon();
-      webgl.onContextLoss(() => webgl.dispose());
-      this.term.loadAddon(webgl);
-    } catch {
-      // The DOM renderer is in place.
-    }
   }
 
   private listen(): void {

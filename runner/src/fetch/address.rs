@@ -17,9 +17,13 @@ pub const ALLOW_PRIVATE_SETTING: &str = "--allow-private-code-hosts";
 /// Why a host is not connected to. The resolved address is not shown: it would tell about the network inside.
 #[derive(Debug, thiserror::Error)]
 pub enum AddressError {
-    #[error("{0} is a private or reserved address, which code is not fetched from (unless {ALLOW_PRIVATE_SETTING} is set)")]
+    #[error(
+        "{0} is a private or reserved address, which code is not fetched from (unless {ALLOW_PRIVATE_SETTING} is set)"
+    )]
     Literal(String),
-    #[error("{0} resolves to a private or reserved address, which code is not fetched from (unless {ALLOW_PRIVATE_SETTING} is set)")]
+    #[error(
+        "{0} resolves to a private or reserved address, which code is not fetched from (unless {ALLOW_PRIVATE_SETTING} is set)"
+    )]
     Resolved(String),
     #[error("the host {0} has no address")]
     Unknown(String, #[source] Option<std::io::Error>),
@@ -28,7 +32,11 @@ pub enum AddressError {
 }
 
 /// The addresses of the URL's host that may be connected to; at least one.
-pub(super) async fn resolve(url: &Url, policy: &FetchPolicy, limits: &FetchLimits) -> Result<Vec<SocketAddr>, AddressError> {
+pub(super) async fn resolve(
+    url: &Url,
+    policy: &FetchPolicy,
+    limits: &FetchLimits,
+) -> Result<Vec<SocketAddr>, AddressError> {
     let port = url.port_or_known_default().unwrap_or(443);
     let literal = |ip: IpAddr| {
         if policy.allow_private || is_public(ip) {
@@ -60,9 +68,22 @@ pub(super) async fn resolve(url: &Url, policy: &FetchPolicy, limits: &FetchLimit
 /// that Azure answers on inside every virtual machine.
 static REFUSED_V4: LazyLock<Vec<Ipv4Net>> = LazyLock::new(|| {
     [
-        "0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "168.63.129.16/32", "169.254.0.0/16", "172.16.0.0/12",
-        "192.0.0.0/24", "192.0.2.0/24", "192.88.99.0/24", "192.168.0.0/16", "198.18.0.0/15", "198.51.100.0/24",
-        "203.0.113.0/24", "224.0.0.0/4", "240.0.0.0/4",
+        "0.0.0.0/8",
+        "10.0.0.0/8",
+        "100.64.0.0/10",
+        "127.0.0.0/8",
+        "168.63.129.16/32",
+        "169.254.0.0/16",
+        "172.16.0.0/12",
+        "192.0.0.0/24",
+        "192.0.2.0/24",
+        "192.88.99.0/24",
+        "192.168.0.0/16",
+        "198.18.0.0/15",
+        "198.51.100.0/24",
+        "203.0.113.0/24",
+        "224.0.0.0/4",
+        "240.0.0.0/4",
     ]
     .iter()
     .map(|net| net.parse().expect("a constant"))
@@ -72,7 +93,10 @@ static REFUSED_V4: LazyLock<Vec<Ipv4Net>> = LazyLock::new(|| {
 /// Blocks inside 2000::/3 that are not the public internet: IETF protocols with Teredo and ORCHID, documentation
 /// (twice), and 6to4, which embeds any IPv4 address.
 static REFUSED_V6: LazyLock<Vec<Ipv6Net>> = LazyLock::new(|| {
-    ["2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20"].iter().map(|net| net.parse().expect("a constant")).collect()
+    ["2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20"]
+        .iter()
+        .map(|net| net.parse().expect("a constant"))
+        .collect()
 });
 
 /// Whether an address is on the public internet.
@@ -111,10 +135,36 @@ mod tests {
     #[test]
     fn only_the_public_internet_is_public() {
         for ip in [
-            "127.0.0.1", "0.0.0.0", "10.1.2.3", "100.64.0.1", "169.254.169.254", "172.31.255.255", "192.168.0.1", "192.0.2.7",
-            "198.19.0.1", "224.0.0.1", "255.255.255.255", "168.63.129.16", "::", "::1", "::ffff:127.0.0.1", "::ffff:10.0.0.1",
-            "::127.0.0.1", "fe80::1", "fc00::1", "fd00:ec2::254", "ff02::1", "2001:db8::1", "2002:7f00:1::", "2001::1",
-            "64:ff9b::127.0.0.1", "64:ff9b::a9fe:a9fe", "64:ff9b:1::1", "3fff::1", "100::1", "5f00::1",
+            "127.0.0.1",
+            "0.0.0.0",
+            "10.1.2.3",
+            "100.64.0.1",
+            "169.254.169.254",
+            "172.31.255.255",
+            "192.168.0.1",
+            "192.0.2.7",
+            "198.19.0.1",
+            "224.0.0.1",
+            "255.255.255.255",
+            "168.63.129.16",
+            "::",
+            "::1",
+            "::ffff:127.0.0.1",
+            "::ffff:10.0.0.1",
+            "::127.0.0.1",
+            "fe80::1",
+            "fc00::1",
+            "fd00:ec2::254",
+            "ff02::1",
+            "2001:db8::1",
+            "2002:7f00:1::",
+            "2001::1",
+            "64:ff9b::127.0.0.1",
+            "64:ff9b::a9fe:a9fe",
+            "64:ff9b:1::1",
+            "3fff::1",
+            "100::1",
+            "5f00::1",
         ] {
             assert!(!is_public(ip.parse().unwrap()), "{ip}");
         }
@@ -126,9 +176,19 @@ mod tests {
     #[tokio::test]
     async fn odd_spellings_of_an_address_are_refused_like_the_plain_one() {
         for url in [
-            "http://127.0.0.1/", "http://0x7f.1/", "http://2130706433/", "http://0177.0.0.1/", "http://127.1/",
-            "http://[::1]/", "http://[::ffff:127.0.0.1]/", "http://[::ffff:7f00:1]/", "http://0/", "http://127.0.0.1./",
-            "http://1\u{ff12}7.0.0.1/", "http://169.254.169.254/latest/meta-data", "http://[fd00:ec2::254]/",
+            "http://127.0.0.1/",
+            "http://0x7f.1/",
+            "http://2130706433/",
+            "http://0177.0.0.1/",
+            "http://127.1/",
+            "http://[::1]/",
+            "http://[::ffff:127.0.0.1]/",
+            "http://[::ffff:7f00:1]/",
+            "http://0/",
+            "http://127.0.0.1./",
+            "http://1\u{ff12}7.0.0.1/",
+            "http://169.254.169.254/latest/meta-data",
+            "http://[fd00:ec2::254]/",
         ] {
             let result = resolve(&url.parse().unwrap(), &policy(false), &FetchLimits::default()).await;
             assert!(matches!(result, Err(AddressError::Literal(_))), "{url}: {result:?}");

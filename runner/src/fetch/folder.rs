@@ -91,7 +91,11 @@ impl Copier {
     fn file(&mut self, from: &Path, to: &Path, meta: &Metadata) -> Result<(), FolderError> {
         let copying = |error| failed(from, error);
         // Not blocking, in case a pipe took the file's place meanwhile.
-        let source = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOFOLLOW).open(from).map_err(copying)?;
+        let source = OpenOptions::new()
+            .read(true)
+            .custom_flags(libc::O_NONBLOCK | libc::O_NOFOLLOW)
+            .open(from)
+            .map_err(copying)?;
         let mut target: File =
             OpenOptions::new().write(true).create_new(true).mode(0o600).open(to).map_err(|error| failed(to, error))?;
         loop {

@@ -90,7 +90,12 @@ pub async fn fetch(
     outcome
 }
 
-async fn run(request: &FetchRequest, limits: &FetchLimits, reporter: &Reporter, jobs: &Jobs) -> Result<Fetched, FetchError> {
+async fn run(
+    request: &FetchRequest,
+    limits: &FetchLimits,
+    reporter: &Reporter,
+    jobs: &Jobs,
+) -> Result<Fetched, FetchError> {
     if let CodeSource::Folder { path } = &request.source {
         return local(request, path, limits, reporter, jobs).await;
     }
@@ -98,7 +103,12 @@ async fn run(request: &FetchRequest, limits: &FetchLimits, reporter: &Reporter, 
     let code = staging.join(CODE);
     fs::create_dir(&staging).map_err(FetchError::Workspace)?;
     let auth = request.auth.as_ref();
-    let web = |basic| Web { policy: &request.policy, limits, authorization: auth.and_then(|auth| authorization(auth, basic)) };
+    let web = |basic| Web {
+        policy: &request.policy,
+        limits,
+        authorization: auth.and_then(|auth| authorization(auth, basic)),
+    };
+    let git = |repo| GitFetch { repo, auth, web: web(true), reporter, jobs, staging: &staging };
     let below = match &request.source {
         CodeSource::Archive { url, kind } => {
             let checksum = request.checksum_sha256.as_deref();
@@ -106,12 +116,11 @@ async fn run(request: &FetchRequest, limits: &FetchLimits, reporter: &Reporter, 
             ArchiveFetch { url, kind: *kind, checksum, web: web(basic), reporter, jobs }.run(&staging, &code).await?
         }
         CodeSource::Git { repo, reference } => {
-            let reference = reference.as_deref();
-            GitFetch { repo, auth, web: web(true), reporter, jobs, staging: &staging }.whole(reference, &code).await?;
+            git(repo).whole(reference.as_deref(), &code).await?;
             PathBuf::new()
         }
         CodeSource::Tree { repo, tail } => {
-            GitFetch { repo, auth, web: web(true), reporter, jobs, staging: &staging }.tree(tail, &code).await?;
+            git(repo).tree(tail, &code).await?;
             PathBuf::new()
         }
         CodeSource::Folder { .. } => unreachable!("served above"),
@@ -119,10 +128,17 @@ async fn run(request: &FetchRequest, limits: &FetchLimits, reporter: &Reporter, 
     let folder = request.workspace.join(CODE);
     fs::rename(&code, &folder).map_err(FetchError::Workspace)?;
     fs::remove_dir_all(&staging).map_err(FetchError::Workspace)?;
-    Ok(Fetched { folder: folder.join(below) })
+    // Joining an empty path would leave a slash at the end.
+    Ok(Fetched { folder: if below.as_os_str().is_empty() { folder } else { folder.join(below) } })
 }
 
-async fn local(request: &FetchRequest, path: &Path, limits: &FetchLimits, reporter: &Reporter, jobs: &Jobs) -> Result<Fetched, FetchError> {
+async fn local(
+    request: &FetchRequest,
+    path: &Path,
+    limits: &FetchLimits,
+    reporter: &Reporter,
+    jobs: &Jobs,
+) -> Result<Fetched, FetchError> {
     if !request.policy.allow_local {
         return Err(FolderError::NotLocal.into());
     }

@@ -74,7 +74,9 @@ pub(super) fn basic(auth: &CodeAuth) -> String {
 
 /// `text` fit for a terminal: at most `max` characters, none of which acts (C0, C1, DEL) or reorders (bidi).
 pub(super) fn shown(text: &str, max: usize) -> String {
-    let acts = |c: char| c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let acts = |c: char| {
+        c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
     let mut out: String = text.chars().take(max).map(|c| if acts(c) { '?' } else { c }).collect();
     if text.chars().nth(max).is_some() {
         out.push_str("...");

@@ -53,6 +53,16 @@ pub(super) enum Follow {
     SameHost,
 }
 
+impl Follow {
+    /// Forges serve a repository at a URL without `.git` to agents that begin like git's only.
+    fn user_agent(self) -> &'static str {
+        match self {
+            Follow::AnyHost => concat!("cliscale/", env!("CARGO_PKG_VERSION")),
+            Follow::SameHost => concat!("git/cliscale-", env!("CARGO_PKG_VERSION")),
+        }
+    }
+}
+
 pub(super) struct Web<'a> {
     pub(super) policy: &'a FetchPolicy,
     pub(super) limits: &'a FetchLimits,
@@ -78,7 +88,7 @@ impl Web<'_> {
                 return Err(WebError::HostNotAllowed(host));
             }
             let addrs = address::resolve(&url, self.policy, self.limits).await?;
-            let response = self.ask(&url, &addrs, authorization.as_ref()).await?;
+            let response = self.ask(&url, &addrs, authorization.as_ref(), follow.user_agent()).await?;
             let status = response.status();
             if status == StatusCode::OK {
                 return Ok(Answer { response, url, addrs });
@@ -95,7 +105,13 @@ impl Web<'_> {
         Err(WebError::RedirectLoop(host_of(&url), self.limits.redirects))
     }
 
-    async fn ask(&self, url: &Url, addrs: &[SocketAddr], authorization: Option<&HeaderValue>) -> Result<Response, WebError> {
+    async fn ask(
+        &self,
+        url: &Url,
+        addrs: &[SocketAddr],
+        authorization: Option<&HeaderValue>,
+        agent: &'static str,
+    ) -> Result<Response, WebError> {
         // A client per hop: what it may connect to is fixed when it is built.
         let client = Client::builder()
             .tls_backend_preconfigured(TLS.clone())
@@ -104,7 +120,7 @@ impl Web<'_> {
             .redirect(Policy::none())
             .no_proxy()
             .referer(false)
-            .user_agent(concat!("cliscale/", env!("CARGO_PKG_VERSION")))
+            .user_agent(agent)
             .build()
             .map_err(WebError::Client)?;
         let mut request = client.get(url.clone()).header(ACCEPT_ENCODING, "identity");
@@ -199,7 +215,8 @@ mod tests {
 
     #[test]
     fn a_hop_keeps_its_scheme_and_for_git_its_host() {
-        let hop = |from: &str, to: &str, follow| check_hop(&from.parse().unwrap(), &to.parse().unwrap(), follow).is_ok();
+        let hop =
+            |from: &str, to: &str, follow| check_hop(&from.parse().unwrap(), &to.parse().unwrap(), follow).is_ok();
         for (from, to, any, same) in [
             ("https://a.example/x", "https://a.example/y", true, true),
             ("http://a.example/x", "https://a.example/x", true, true),
@@ -214,5 +231,18 @@ mod tests {
             assert_eq!(hop(from, to, Follow::AnyHost), any, "{from} -> {to}");
             assert_eq!(hop(from, to, Follow::SameHost), same, "{from} -> {to}, same host");
         }
+    }
+
+    #[tokio::test]
+    async fn a_connection_goes_to_the_checked_address_whatever_the_name_says() {
+        let server = testkit::archive_server::ArchiveServer::start().await;
+        let served = server.serve("/x", testkit::archive_server::Reply::Whole(b"here".to_vec()));
+        let mut url = served.clone();
+        url.set_host(Some("no-such-host.invalid")).unwrap();
+        let policy =
+            FetchPolicy { allowed_hosts: session::AllowedHosts::any(), allow_private: true, allow_local: false };
+        let web = Web { policy: &policy, limits: &FetchLimits::default(), authorization: None };
+        let response = web.ask(&url, &[server.address()], None, "test").await.unwrap();
+        assert_eq!(response.bytes().await.unwrap(), "here");
     }
 }

@@ -34,7 +34,13 @@ impl Scene {
         fs::write(folder.path().join("beside"), "untouched").unwrap();
         let policy = FetchPolicy { allowed_hosts: AllowedHosts::any(), allow_private: true, allow_local: true };
         let request = FetchRequest { source, checksum_sha256: None, auth: None, policy, workspace, in_place: false };
-        Self { folder, request, limits: FetchLimits::default(), cancel: CancellationToken::new(), terminal: Arc::default() }
+        Self {
+            folder,
+            request,
+            limits: FetchLimits::default(),
+            cancel: CancellationToken::new(),
+            terminal: Arc::default(),
+        }
     }
 
     pub async fn run(&self) -> Result<Fetched, FetchError> {
@@ -78,7 +84,8 @@ impl Scene {
     }
 
     fn check_surroundings(&self) {
-        let mut beside = fs::read_dir(self.outside()).unwrap().map(|entry| entry.unwrap().file_name()).collect::<Vec<_>>();
+        let mut beside =
+            fs::read_dir(self.outside()).unwrap().map(|entry| entry.unwrap().file_name()).collect::<Vec<_>>();
         beside.sort();
         assert_eq!(beside, ["beside", "workspace"], "nothing is written outside the workspace");
         assert_eq!(fs::read(self.outside().join("beside")).unwrap(), b"untouched");

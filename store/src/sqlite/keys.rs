@@ -21,7 +21,7 @@ pub(super) fn add(db: &Write<'_>, new: &NewApiKey, now: Time) -> Attempt<ApiKey>
         params![new.id.to_string(), new.name, new.hash.0, new.creates_per_minute, now.as_millisecond()],
     )?;
     let sql = format!("SELECT {KEY} FROM api_keys WHERE id = ?1");
-    Ok(db.query_one(&sql, [new.id.to_string()], |row| Ok(read(row)))??)
+    db.query_one(&sql, [new.id.to_string()], |row| Ok(read(row)))?
 }
 
 pub(super) fn find(db: &Connection, digest: Digest) -> Attempt<Option<ApiKey>> {

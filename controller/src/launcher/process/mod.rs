@@ -162,7 +162,8 @@ impl Launcher for ProcessLauncher {
     }
 
     async fn launch(&self, request: Launch) -> Result<String, LaunchError> {
-        self.start(request).await
+        let started = tokio::spawn(self.clone().start(request)).await;
+        started.unwrap_or_else(|panicked| Err(LaunchError::Start(std::io::Error::other(panicked))))
     }
 
     async fn alive(&self) -> Result<Vec<RunnerId>, LaunchError> {

@@ -7,7 +7,7 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use session::RunnerId;
@@ -31,7 +31,8 @@ const STILLBORN: Duration = Duration::from_secs(3);
 const LAST_WORDS: u64 = 2048;
 
 impl ProcessLauncher {
-    pub(super) async fn start(&self, request: Launch) -> Result<String, LaunchError> {
+    /// Must not be dropped half-way: a process that has been started is to be attended to.
+    pub(super) async fn start(self, request: Launch) -> Result<String, LaunchError> {
         let runner = request.runner;
         let files = self.files(runner);
         let mut child = self.spawn(&request, &files)?;
@@ -43,19 +44,20 @@ impl ProcessLauncher {
             // Without the note a later life of this server could not end it, but its lifeline will.
             tracing::warn!(%runner, %error, "the note about a runner could not be written");
         }
-        let mut stdin = child.stdin.take();
-        if let Some(stdin) = &mut stdin {
+        let stdin = child.stdin.take();
+        let (progress, seen) = watch::channel(Progress::Running);
+        let running = Running { handle: handle.clone(), progress: seen, lifeline: Arc::default() };
+        // Before it has its token: a runner that has called home is one that we know.
+        self.0.running.lock().unwrap_or_else(PoisonError::into_inner).insert(runner, running.clone());
+        if let Some(mut stdin) = stdin {
             let line = format!("{}\n", request.boot_token.expose());
             if let Err(error) = stdin.write_all(line.as_bytes()).await {
                 tracing::warn!(%runner, %error, "a runner ended before it read its boot token");
             }
+            *running.lifeline.lock().unwrap_or_else(PoisonError::into_inner) = Some(stdin);
         }
-        let (progress, seen) = watch::channel(Progress::Running);
-        let lifeline = Arc::new(Mutex::new(stdin));
-        let running = Running { handle: handle.clone(), progress: seen, lifeline };
-        self.0.running.lock().unwrap_or_else(PoisonError::into_inner).insert(runner, running.clone());
         tracing::debug!(%runner, pid, "runner started");
-        tokio::spawn(self.clone().attend(runner, child, running, progress));
+        tokio::spawn(self.attend(runner, child, running, progress));
         Ok(handle.to_string())
     }
 

@@ -102,16 +102,16 @@ impl Tree {
         members
     }
 
-    /// Takes the status of those that became our children and are dead. The runner itself is left to whoever waits
-    /// for it.
+    /// Takes the status of the dead that became our children: never of a child that somebody here started and waits
+    /// for, the runner among them.
     fn reap(&self, known: &HashSet<(i32, u64)>) {
+        let everything = everything();
+        let evidence = Evidence::of(self, &everything);
         let runner = self.root.as_ref().filter(|_| self.own).map(|root| root.pid);
-        for &(pid, start) in known.iter().filter(|(pid, _)| Some(*pid) != runner) {
-            let ours = stat_of(pid).is_some_and(|stat| stat.starttime == start && stat.ppid == getpid().as_raw());
-            if ours {
-                // Not dead yet: then the next round.
-                let _: Result<_, Errno> = waitpid(Pid::from_raw(pid), Some(WaitPidFlag::WNOHANG));
-            }
+        let dead = everything.iter().filter(|one| one.ended() && one.stat.ppid == getpid().as_raw());
+        let dead = dead.filter(|one| Some(one.stat.pid) != runner);
+        for one in dead.filter(|one| known.contains(&handle(&one.stat)) || evidence.shows(one)) {
+            let _: Result<_, Errno> = waitpid(Pid::from_raw(one.stat.pid), Some(WaitPidFlag::WNOHANG));
         }
     }
 }

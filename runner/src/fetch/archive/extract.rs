@@ -85,7 +85,8 @@ impl Extractor {
     /// A second name of a file that was already extracted.
     pub(super) fn hard_link(&mut self, name: &EntryName, target: &EntryName) -> Result<(), ArchiveError> {
         let refuse = || Err(ArchiveError::Link(name.quoted(), "is a hard link to what is no file extracted before"));
-        let parent_is_real = target.path().parent().is_some_and(|parent| parent.as_os_str().is_empty() || self.folders.contains(parent));
+        let parent_is_real =
+            target.path().parent().is_some_and(|parent| parent.as_os_str().is_empty() || self.folders.contains(parent));
         let from = self.root.join(target.path());
         if !parent_is_real || !fs::symlink_metadata(&from).is_ok_and(|meta| meta.is_file()) {
             return refuse();
@@ -130,7 +131,8 @@ impl Extractor {
     }
 
     fn make_parents(&mut self, name: &EntryName) -> Result<(), ArchiveError> {
-        let mut parents: Vec<&Path> = name.path().ancestors().skip(1).filter(|path| !path.as_os_str().is_empty()).collect();
+        let mut parents: Vec<&Path> =
+            name.path().ancestors().skip(1).filter(|path| !path.as_os_str().is_empty()).collect();
         parents.reverse();
         for parent in parents {
             if self.folders.contains(parent) {

@@ -121,7 +121,14 @@ impl<'a> Download<'a> {
             reporter.line(&format!("  {}", bytes(total)));
         }
         let transfer = Transfer::new(reporter, total);
-        Ok(Self { response, host, limit: limits.download_bytes, stall: limits.stall, digest: Context::new(&SHA256), transfer })
+        Ok(Self {
+            response,
+            host,
+            limit: limits.download_bytes,
+            stall: limits.stall,
+            digest: Context::new(&SHA256),
+            transfer,
+        })
     }
 
     async fn chunk(&mut self) -> Result<Option<Bytes>, WebError> {

@@ -4,9 +4,9 @@ use std::fs::File;
 use std::io::{self, BufReader, ErrorKind, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
-use zip::unstable::read::ZipIterable;
 use zip::read::{Config, ZipFile, ZipReadOptions};
 use zip::result::ZipError;
+use zip::unstable::read::ZipIterable;
 
 use super::extract::Extractor;
 use super::fault::ArchiveError;
@@ -87,7 +87,9 @@ fn fault(error: ZipError) -> ArchiveError {
             ArchiveError::Unsupported("encryption".into())
         }
         ZipError::UnsupportedArchive(what) => ArchiveError::Unsupported(what.to_owned()),
-        ZipError::CompressionMethodNotSupported(number) => ArchiveError::Unsupported(format!("compression method {number}")),
+        ZipError::CompressionMethodNotSupported(number) => {
+            ArchiveError::Unsupported(format!("compression method {number}"))
+        }
         error => ArchiveError::Damaged(shown(&error.to_string(), 120)),
     }
 }

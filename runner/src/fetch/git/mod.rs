@@ -6,12 +6,14 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::Instant;
 
 use session::spec::CodeAuth;
 use url::Url;
 
 use super::error::FetchError;
 use super::jobs::Jobs;
+use super::limits::{bytes, seconds};
 use super::report::{Reporter, quoted};
 use super::web::{Web, host_of};
 use probe::Found;
@@ -45,6 +47,7 @@ pub(super) struct GitFetch<'a> {
 impl GitFetch<'_> {
     /// The repository at `reference`, or at its default branch, into the new folder `code`.
     pub(super) async fn whole(&self, reference: Option<&str>, code: &Path) -> Result<(), FetchError> {
+        let started = Instant::now();
         let (git, found) = self.open(reference.unwrap_or("its default branch")).await?;
         let wanted = match reference {
             None => Reference::Default,
@@ -54,26 +57,35 @@ impl GitFetch<'_> {
                 self.expand(&git, &found, &refs, wanted).await?
             }
         };
-        let named = reference.unwrap_or("HEAD");
-        Ok(self.check_out_whole(&git, &found, &wanted, named, code).await?)
+        self.check_out_whole(&git, &found, &wanted, reference.unwrap_or("HEAD"), code).await?;
+        self.close(code, started).await;
+        Ok(())
     }
 
     /// The folder that `tail` (`REF/FOLDER`) names, into the new folder `code`.
     pub(super) async fn tree(&self, tail: &str, code: &Path) -> Result<(), FetchError> {
+        let started = Instant::now();
         let (git, found) = self.open(tail).await?;
         let refs = self.list(&git, &found).await?;
         let split = refs.split(tail).ok_or_else(|| self.no_reference(tail))?;
         let wanted = self.expand(&git, &found, &refs, split.reference).await?;
         if split.folder.is_empty() {
-            return Ok(self.check_out_whole(&git, &found, &wanted, &split.named, code).await?);
+            self.check_out_whole(&git, &found, &wanted, &split.named, code).await?;
+        } else {
+            self.fetch(&git, &found, &wanted, &split.named, true, code).await?;
+            let tree = self.find_folder(&git, &split.folder, &split.named, code).await?;
+            self.check_out_folder(&git, &tree, code).await?;
+            fs::remove_dir_all(code.join(".git")).map_err(FetchError::Workspace)?;
         }
-        self.fetch(&git, &found, &wanted, &split.named, true, code).await?;
-        let tree = self.find_folder(&git, &split.folder, &split.named, code).await?;
-        self.count(&git, &tree, false, code).await?;
-        // In an empty index this writes just that tree, at the top; its blobs are fetched now, in one go.
-        let args = ["read-tree", "-m", "-u", "-v", &tree];
-        git.quiet("check out the folder", code, &args, Some(self.watch_files(code))).await?;
-        fs::remove_dir_all(code.join(".git")).map_err(FetchError::Workspace)
+        self.close(code, started).await;
+        Ok(())
+    }
+
+    /// Shows what has come, and how long it took since `started`.
+    async fn close(&self, code: &Path, started: Instant) {
+        let (folder, stop) = (code.to_owned(), self.jobs.stop.clone());
+        let size = self.jobs.spawn_blocking(move || disk::used(&folder, &stop)).await.unwrap_or_default();
+        self.reporter.line(&format!("Fetched {} in {}", bytes(size), seconds(started.elapsed())));
     }
 
     /// Finds the repository and prepares git for it.
@@ -82,7 +94,15 @@ impl GitFetch<'_> {
         self.reporter.line(&format!("Fetching {}{path} at {what}", host_of(self.repo)));
         let found = probe::find(self.repo, &self.web).await?;
         fs::create_dir(self.staging.join("home")).map_err(FetchError::Workspace)?;
-        let git = Git::new(&found.url, self.staging, found.pinned.clone(), self.auth, self.web.limits, self.reporter, self.jobs);
+        let git = Git::new(
+            &found.url,
+            self.staging,
+            found.pinned.clone(),
+            self.auth,
+            self.web.limits,
+            self.reporter,
+            self.jobs,
+        );
         let version = git.output("tell its version", self.staging, &["version"], 4096).await?;
         check_version(&String::from_utf8_lossy(&version))?;
         Ok((git, found))
@@ -95,7 +115,13 @@ impl GitFetch<'_> {
     }
 
     /// Completes an abbreviated commit id: a tip if one matches, else by fetching all commits without their files.
-    async fn expand(&self, git: &Git<'_>, found: &Found, refs: &RemoteRefs, wanted: Reference) -> Result<Reference, GitError> {
+    async fn expand(
+        &self,
+        git: &Git<'_>,
+        found: &Found,
+        refs: &RemoteRefs,
+        wanted: Reference,
+    ) -> Result<Reference, GitError> {
         let Reference::Abbreviated(digits) = wanted else { return Ok(wanted) };
         if let Some(id) = refs.tip(&digits) {
             return Ok(Reference::Commit(id));
@@ -104,9 +130,18 @@ impl GitFetch<'_> {
         let name = history.display().to_string();
         git.quiet("make a repository", self.staging, &["init", "-q", "--bare", &name], None).await?;
         git.quiet("make a repository", &history, &["remote", "add", "origin", found.url.as_str()], None).await?;
-        let all = ["fetch", "--progress", "--filter=tree:0", "origin", "+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*"];
+        let all = [
+            "fetch",
+            "--progress",
+            "--filter=tree:0",
+            "origin",
+            "+refs/heads/*:refs/heads/*",
+            "+refs/tags/*:refs/tags/*",
+        ];
         git.quiet("fetch the repository's history", &history, &all, Some(self.watch_objects(&history))).await?;
-        let ids = git.output("look for the commit", &history, &["rev-parse", &format!("--disambiguate={digits}")], 64 * 1024).await?;
+        let ids = git
+            .output("look for the commit", &history, &["rev-parse", &format!("--disambiguate={digits}")], 64 * 1024)
+            .await?;
         let ids = String::from_utf8_lossy(&ids).into_owned();
         let mut ids = ids.lines();
         let found = match (ids.next(), ids.next()) {
@@ -120,7 +155,15 @@ impl GitFetch<'_> {
     }
 
     /// Fetches one commit into a new repository at `code`, with or without the files in it.
-    async fn fetch(&self, git: &Git<'_>, found: &Found, wanted: &Reference, named: &str, bare: bool, code: &Path) -> Result<(), GitError> {
+    async fn fetch(
+        &self,
+        git: &Git<'_>,
+        found: &Found,
+        wanted: &Reference,
+        named: &str,
+        bare: bool,
+        code: &Path,
+    ) -> Result<(), GitError> {
         let name = code.display().to_string();
         git.quiet("make a repository", self.staging, &["init", "-q", &name], None).await?;
         git.quiet("make a repository", code, &["remote", "add", "origin", found.url.as_str()], None).await?;
@@ -147,7 +190,14 @@ impl GitFetch<'_> {
         })
     }
 
-    async fn check_out_whole(&self, git: &Git<'_>, found: &Found, wanted: &Reference, named: &str, code: &Path) -> Result<(), GitError> {
+    async fn check_out_whole(
+        &self,
+        git: &Git<'_>,
+        found: &Found,
+        wanted: &Reference,
+        named: &str,
+        code: &Path,
+    ) -> Result<(), GitError> {
         // A default branch with a name is fetched as that branch, so that it is checked out as one.
         let branch = match wanted {
             Reference::Default => found.default_branch.clone(),
@@ -168,6 +218,13 @@ impl GitFetch<'_> {
             _ => vec!["checkout", "--progress", "-q", "--detach", "FETCH_HEAD"],
         };
         git.quiet("check out the repository", code, &args, Some(self.watch_files(code))).await
+    }
+
+    async fn check_out_folder(&self, git: &Git<'_>, tree: &str, code: &Path) -> Result<(), GitError> {
+        self.count(git, tree, false, code).await?;
+        // In an empty index this writes just that tree, at the top; its blobs are fetched now, in one go.
+        let args = ["read-tree", "-m", "-u", "-v", tree];
+        git.quiet("check out the folder", code, &args, Some(self.watch_files(code))).await
     }
 
     /// The id of the folder's tree.
@@ -218,7 +275,12 @@ impl GitFetch<'_> {
     /// Objects are in the same folder, and bounded already.
     fn watch_files<'p>(&self, folder: &'p Path) -> Watch<'p> {
         let limit = self.web.limits.extracted_bytes;
-        Watch { folder, max_bytes: limit.saturating_add(self.web.limits.download_bytes), above: GitError::TooLarge, limit }
+        Watch {
+            folder,
+            max_bytes: limit.saturating_add(self.web.limits.download_bytes),
+            above: GitError::TooLarge,
+            limit,
+        }
     }
 
     fn no_reference(&self, text: &str) -> GitError {
@@ -246,7 +308,13 @@ mod tests {
 
     #[test]
     fn a_git_that_would_not_pin_the_address_is_refused() {
-        for (text, new_enough) in [("git version 2.39.5\n", true), ("git version 2.37.1 (Apple Git-137.1)", true), ("git version 3.0.0", true), ("git version 2.30.2", false), ("nonsense", false)] {
+        for (text, new_enough) in [
+            ("git version 2.39.5\n", true),
+            ("git version 2.37.1 (Apple Git-137.1)", true),
+            ("git version 3.0.0", true),
+            ("git version 2.30.2", false),
+            ("nonsense", false),
+        ] {
             assert_eq!(check_version(text).is_ok(), new_enough, "{text}");
         }
     }

@@ -32,7 +32,8 @@ pub(super) async fn find(repo: &Url, web: &Web<'_>) -> Result<Found, FetchError>
             Ok(found) => return Ok(found),
             Err(error) => error,
         };
-        let try_next = matches!(error, FetchError::Web(WebError::NotFound(_)) | FetchError::Git(GitError::NotARepository(_)));
+        let try_next =
+            matches!(error, FetchError::Web(WebError::NotFound(_)) | FetchError::Git(GitError::NotARepository(_)));
         let error = first_error.get_or_insert(error);
         if !try_next {
             break;
@@ -127,7 +128,11 @@ mod tests {
 
     #[test]
     fn the_default_branch_is_read_from_the_capabilities() {
-        let head = |symref: &str| default_branch(format!("001e# service=git-upload-pack\n0000...\0multi_ack symref=HEAD:{symref} agent=x\n").as_bytes());
+        let head = |symref: &str| {
+            default_branch(
+                format!("001e# service=git-upload-pack\n0000...\0multi_ack symref=HEAD:{symref} agent=x\n").as_bytes(),
+            )
+        };
         assert_eq!(head("refs/heads/release/1").as_deref(), Some("release/1"));
         assert_eq!(head("refs/heads/../x"), None);
         assert_eq!(head("refs/tags/x"), None);

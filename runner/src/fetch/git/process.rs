@@ -104,7 +104,8 @@ impl<'a> Git<'a> {
         config.extend(pinned.map(|value| ("http.curloptResolve".into(), value)));
         // Bound to scheme, host and port: git sends it nowhere else.
         let origin = url.origin().ascii_serialization();
-        let secret = auth.map(|auth| (format!("http.{origin}/.extraHeader"), format!("Authorization: Basic {}", basic(auth))));
+        let secret =
+            auth.map(|auth| (format!("http.{origin}/.extraHeader"), format!("Authorization: Basic {}", basic(auth))));
         for (at, (key, value)) in config.iter().chain(&secret).enumerate() {
             env.push((format!("GIT_CONFIG_KEY_{at}"), key.clone()));
             env.push((format!("GIT_CONFIG_VALUE_{at}"), value.clone()));
@@ -157,7 +158,13 @@ impl<'a> Git<'a> {
     }
 
     /// As [`Self::run`], with the output collected.
-    pub(super) async fn output(&self, what: &'static str, folder: &Path, args: &[&str], max: usize) -> Result<Vec<u8>, GitError> {
+    pub(super) async fn output(
+        &self,
+        what: &'static str,
+        folder: &Path,
+        args: &[&str],
+        max: usize,
+    ) -> Result<Vec<u8>, GitError> {
         let mut out = Vec::new();
         let host = &self.host;
         let mut sink = |bytes: &[u8]| {
@@ -169,7 +176,13 @@ impl<'a> Git<'a> {
     }
 
     /// As [`Self::run`], with the output of no interest.
-    pub(super) async fn quiet(&self, what: &'static str, folder: &Path, args: &[&str], watch: Option<Watch<'_>>) -> Result<(), GitError> {
+    pub(super) async fn quiet(
+        &self,
+        what: &'static str,
+        folder: &Path,
+        args: &[&str],
+        watch: Option<Watch<'_>>,
+    ) -> Result<(), GitError> {
         self.run(what, folder, args, watch, &mut |_| Ok(())).await
     }
 
@@ -201,8 +214,14 @@ impl<'a> Git<'a> {
             if said.is_empty() {
                 why.clone_into(said);
             }
-        } else if text.is_empty() || !show {
-        } else if passing {
+            return;
+        }
+        // Which name became which means nothing to those who wait for the code.
+        let of_no_interest = text.is_empty() || text.starts_with("From ") || text.starts_with("* [");
+        if of_no_interest || !show {
+            return;
+        }
+        if passing {
             self.reporter.percent(|| format!("  {text}"));
         } else {
             self.reporter.line(&format!("  {text}"));
@@ -223,7 +242,10 @@ impl<'a> Git<'a> {
     }
 }
 
-async fn feed(stdout: Option<ChildStdout>, sink: &mut dyn FnMut(&[u8]) -> Result<(), GitError>) -> Result<(), GitError> {
+async fn feed(
+    stdout: Option<ChildStdout>,
+    sink: &mut dyn FnMut(&[u8]) -> Result<(), GitError>,
+) -> Result<(), GitError> {
     let Some(mut stdout) = stdout else { return Ok(()) };
     let mut block = vec![0; 64 * 1024];
     loop {
@@ -231,5 +253,44 @@ async fn feed(stdout: Option<ChildStdout>, sink: &mut dyn FnMut(&[u8]) -> Result
             0 => return Ok(()),
             count => sink(&block[..count])?,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+
+    #[tokio::test]
+    async fn git_connects_to_the_pinned_address_whatever_the_name_says() {
+        let server = testkit::git_server::GitServer::start().await;
+        server.create_repo("o/r.git").commit(&[("f", "1")]);
+        let mut url = server.url("/o/r.git");
+        url.set_host(Some("no-such-host.invalid")).unwrap();
+        let staging = tempfile::tempdir().unwrap();
+        let pinned = format!("no-such-host.invalid:{}:127.0.0.1", server.address().port());
+        let (limits, reporter, jobs) = (FetchLimits::default(), Reporter::new(Arc::new(|_| ()), None), Jobs::default());
+        let git = Git::new(&url, staging.path(), Some(pinned), None, &limits, &reporter, &jobs);
+        let listing = git.output("list", staging.path(), &["ls-remote", url.as_str()], 4096).await.unwrap();
+        assert!(String::from_utf8(listing).unwrap().contains("refs/heads/main"));
+    }
+
+    #[tokio::test]
+    async fn the_environment_and_configuration_of_the_machine_do_not_reach_git() {
+        let folder = tempfile::tempdir().unwrap();
+        let staging = folder.path().join("workspace/staging");
+        std::fs::create_dir_all(staging.join("home")).unwrap();
+        // A repository around the workspace, with a configuration of its own.
+        std::fs::create_dir_all(folder.path().join(".git/objects")).unwrap();
+        std::fs::create_dir_all(folder.path().join(".git/refs")).unwrap();
+        std::fs::write(folder.path().join(".git/HEAD"), "ref: refs/heads/main\n").unwrap();
+        std::fs::write(folder.path().join(".git/config"), "[around]\n\tkey = value\n").unwrap();
+        let (limits, reporter, jobs) = (FetchLimits::default(), Reporter::new(Arc::new(|_| ()), None), Jobs::default());
+        let url = "https://h.example/x.git".parse().unwrap();
+        let git = Git::new(&url, &staging, None, None, &limits, &reporter, &jobs);
+        let listing = git.output("list", &staging, &["config", "--list", "--show-scope"], 65536).await.unwrap();
+        let listing = String::from_utf8(listing).unwrap();
+        assert!(listing.lines().all(|line| line.starts_with("command")), "{listing}");
+        assert!(listing.contains("http.followredirects=false"), "{listing}");
     }
 }

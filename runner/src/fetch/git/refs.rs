@@ -157,8 +157,19 @@ mod tests {
     #[test]
     fn names_that_git_would_not_create_are_dropped() {
         let hostile = [
-            "refs/heads/a:b", "refs/heads/+x*", "refs/heads/../x", "refs/heads/a b", "refs/heads/\x1b[31m", "refs/heads/x.lock",
-            "refs/heads/", "--upload-pack=x", "HEAD", "refs/heads/a@{1}", "refs/heads/x^", "refs/heads/.x", "../../etc",
+            "refs/heads/a:b",
+            "refs/heads/+x*",
+            "refs/heads/../x",
+            "refs/heads/a b",
+            "refs/heads/\x1b[31m",
+            "refs/heads/x.lock",
+            "refs/heads/",
+            "--upload-pack=x",
+            "HEAD",
+            "refs/heads/a@{1}",
+            "refs/heads/x^",
+            "refs/heads/.x",
+            "../../etc",
         ];
         assert!(refs(&hostile).0.is_empty(), "{:?}", refs(&hostile));
         let mixed = RemoteRefs::parse(b"junk\n\xff\xfe\tx\nshort\trefs/heads/y\n");

@@ -1,0 +1,12 @@
+//! The public API over a real database in a folder of its own, with a fixed backend so that no runner is needed.
+
+mod access;
+mod creating;
+mod database;
+mod documents;
+mod hostile;
+mod limits;
+mod reading;
+mod secrecy;
+mod server;
+mod stack;

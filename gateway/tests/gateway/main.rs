@@ -1,0 +1,9 @@
+//! The gateway as its clients see it: a real database, real keys, real sockets, and a runner that each test scripts.
+
+mod admission;
+mod bridge;
+mod harness;
+mod page;
+mod secrecy;
+mod upgrade;
+mod waiting;
