@@ -142,10 +142,10 @@ impl ClientSocket {
         }
     }
 
-    /// Answers a client's own close frame (RFC 6455, 5.5.1).
+    /// Answers a client's own close frame (RFC 6455, 5.5.1), after which it sends nothing that could go unread.
     pub async fn answer_close(mut self, payload: &[u8]) {
         if self.write(&wire::server_frame(opcode::CLOSE, payload)).await.is_ok() {
-            self.linger().await;
+            let _ = timeout(CLOSE_TIMEOUT, self.io.shutdown()).await;
         }
     }
 

@@ -13,6 +13,8 @@ use tempfile::TempDir;
 use crate::api::Client;
 use crate::up::{RunningUp, Up, UpConfig};
 
+/// The terminal is the command's; only what stops it from working may be written across it.
+const QUIET: &str = "error";
 /// Long enough for the last output to be read.
 const LINGER: Duration = Duration::from_secs(10);
 
@@ -25,7 +27,7 @@ pub struct Embedded {
 
 impl Embedded {
     pub async fn start() -> anyhow::Result<Self> {
-        let filter = std::env::var("CLISCALE_LOG").unwrap_or_else(|_| "warn".to_owned());
+        let filter = std::env::var("CLISCALE_LOG").unwrap_or_else(|_| QUIET.to_owned());
         telemetry::start(LogFormat::Text, &filter);
         let data = tempfile::Builder::new().prefix("cliscale-run-").tempdir()?;
         let work = tempfile::Builder::new().prefix("cliscale-work-").tempdir()?;
@@ -42,6 +44,7 @@ impl Embedded {
                 local: true,
                 ..limits
             },
+            // Whoever runs this command could fetch from there themselves.
             allow_private_code_hosts: true,
             ..UpConfig::local(data.path().to_owned())
         };

@@ -21,7 +21,8 @@ use clap::Parser;
 
 use crate::arguments::{Cli, Command};
 
-/// Our own failures, as `env` and `docker` report theirs: no command line of ours was carried out.
+/// `run` and `attach` exit with the command's code, so their own failures have one that commands rarely use; `env` and
+/// `docker run` do the same.
 pub const FAILED: u8 = 125;
 /// A command line that cannot be understood, as clap has it.
 pub const USAGE: u8 = 2;
@@ -29,13 +30,17 @@ pub const USAGE: u8 = 2;
 /// Reads the command line and carries it out.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
+    let failure = match cli.command {
+        Command::Run(_) | Command::Attach(_) => ExitCode::from(FAILED),
+        _ => ExitCode::FAILURE,
+    };
     // reqwest and tungstenite are given their TLS configuration; this is for whatever asks for the process's own.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("starting the runtime");
     let done = runtime.and_then(|runtime| runtime.block_on(carry_out(cli.command)));
     done.unwrap_or_else(|error| {
         eprintln!("cliscale: {error:#}");
-        ExitCode::from(FAILED)
+        failure
     })
 }
 

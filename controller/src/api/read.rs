@@ -50,7 +50,32 @@ pub fn from_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
         refusal(&path, error.inner())
     })?;
     json.end().map_err(|error| refusal(".", &error))?;
-    Ok(value)
+    match list_in(body) {
+        None => Ok(value),
+        Some(path) if path.is_empty() => Err(unreadable("the body must be an object")),
+        Some(field) => Err(refused_member(field, "must be an object".to_owned())),
+    }
+}
+
+/// Where a body that was read holds a list. serde also reads a struct from a list of its members in order, and no
+/// request of ours has a member that is a list, so a list is always such an accident.
+fn list_in(body: &[u8]) -> Option<String> {
+    fn find(value: &serde_json::Value, path: &str) -> Option<String> {
+        match value {
+            serde_json::Value::Array(_) => Some(path.to_owned()),
+            serde_json::Value::Object(members) => {
+                members.iter().find_map(|(name, value)| find(value, &member(path, name)))
+            }
+            _ => None,
+        }
+    }
+    // Few bodies hold a bracket at all.
+    let value = body.contains(&b'[').then(|| serde_json::from_slice(body).ok()).flatten()?;
+    find(&value, "")
+}
+
+fn refused_member(field: String, detail: String) -> Problem {
+    unreadable(format!("{field} {detail}")).with_fields(vec![FieldError::new(field, detail)])
 }
 
 fn unreadable(detail: impl Into<String>) -> Problem {
@@ -69,7 +94,7 @@ fn refusal(path: &str, error: &serde_json::Error) -> Problem {
     if field.is_empty() {
         return unreadable(format!("the body {detail}"));
     }
-    unreadable(format!("{field} {detail}")).with_fields(vec![FieldError::new(field, detail)])
+    refused_member(field, detail)
 }
 
 /// Turns serde's message into the field and a sentence without any value in it. What follows the last `, expected `
@@ -146,6 +171,8 @@ mod tests {
             (r#"{"command":"a","command":"b"}"#, "command", "command is there twice"),
             (r#"{"labels":{"a":{}}}"#, "labels.a", "labels.a must be a string"),
             ("[]", "", "the body must be an object"),
+            (r#"["https://h.example/x.zip","true"]"#, "", "the body must be an object"),
+            (r#"{"code_auth":["u","t"]}"#, "code_auth", "code_auth must be an object"),
             ("7", "", "the body must be an object"),
             ("", "", "the body ends in the middle of its JSON"),
             ("{} {}", "", "the body is not JSON: line 1, column 4"),

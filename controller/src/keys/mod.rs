@@ -117,6 +117,7 @@ impl KeyRing {
             state.keys.clone()
         };
         let mut keys: Vec<Member> = Vec::new();
+        let mut again = false;
         for found in &seen {
             match folder::read_key(found) {
                 Ok(key) if keys.iter().any(|member| member.key.kid() == key.kid()) => {
@@ -126,11 +127,15 @@ impl KeyRing {
                     let since = known.iter().find(|member| member.key.kid() == key.kid()).map(|member| member.since);
                     keys.push(Member { key: Arc::new(key), since: since.unwrap_or_else(|| found.since()) });
                 }
-                Err(error) => tracing::error!(file = found.name, %error, "a key file is passed over"),
+                Err(error) => {
+                    tracing::error!(file = found.name, %error, "a key file is passed over");
+                    again |= matches!(error, KeyError::Folder { .. });
+                }
             }
         }
         let mut state = self.state.write().expect("key ring lock");
-        state.seen = seen;
+        // What could not be opened may open next time, without the folder looking any different.
+        state.seen = if again { Vec::new() } else { seen };
         if keys.is_empty() && !state.keys.is_empty() {
             tracing::error!(folder = %self.dir.display(), "no usable key is left; the known ones go on");
             return Ok(());

@@ -124,7 +124,7 @@ fn unusable_files_are_passed_over_and_the_others_go_on() {
     fs::write(dir.path().join("long.pem"), vec![b'x'; 70_000]).unwrap();
     let short = format!("-----BEGIN PRIVATE KEY-----\n{RSA_1024}-----END PRIVATE KEY-----\n");
     fs::write(dir.path().join("short.pem"), &short).unwrap();
-    assert!(matches!(SigningKey::from_pem(short.as_bytes()), Err(KeyError::Unusable("shorter than 2048 bits"))));
+    assert!(matches!(SigningKey::from_pem(short.as_bytes()), Err(KeyError::Unusable(_))));
     fs::write(dir.path().join("notes.txt"), "not a key").unwrap();
     fs::create_dir(dir.path().join("folder.pem")).unwrap();
     // A name that claims to be another key.

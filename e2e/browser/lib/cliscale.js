@@ -24,7 +24,7 @@ export class Cliscale {
   static async start({ args = [], env = {} } = {}) {
     const server = new Cliscale();
     server.#dataDir = await mkdtemp(join(tmpdir(), 'cliscale-browser-'));
-    const all = ['up', '--listen', '127.0.0.1:0', '--data-dir', server.#dataDir, ...args];
+    const all = ['up', '--listen', '127.0.0.1:0', '--data-dir', server.#dataDir, '--max-sessions', '32', ...args];
     server.#child = spawn(binary(), all, { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, ...env } });
     server.#exited = new Promise((done) => server.#child.once('exit', (code, signal) => done(`${code ?? signal}`)));
     readline.createInterface(server.#child.stderr).on('line', (line) => server.#log.push(line));

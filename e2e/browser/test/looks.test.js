@@ -1,11 +1,13 @@
 // What the page looks like at a desk and on a phone: it fits, and pictures are kept in shots/ for a person to look at.
 
 import assert from 'node:assert/strict';
-import { mkdir } from 'node:fs/promises';
+import { cp, mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { after, before, describe, test } from 'node:test';
 import { launch, noChromium } from '../lib/chromium.js';
-import { Cliscale } from '../lib/cliscale.js';
+import { Cliscale, SAMPLE_CLI } from '../lib/cliscale.js';
 import { TerminalPage } from '../lib/terminal-page.js';
 
 const SHOTS = fileURLToPath(new URL('../shots/', import.meta.url));
@@ -16,8 +18,12 @@ const PHONE = { viewport: { width: 390, height: 844 }, deviceScaleFactor: 2, isM
 describe('the page’s looks', { skip: noChromium }, () => {
   let server;
   let browser;
+  let code;
 
   before(async () => {
+    // A copy: the pictures show where the code came from, which must not be somebody's home.
+    code = join(await mkdtemp(join(tmpdir(), 'cliscale-')), 'sample-cli');
+    await cp(SAMPLE_CLI, code, { recursive: true, filter: (path) => !path.includes('node_modules') });
     await mkdir(SHOTS, { recursive: true });
     server = await Cliscale.start();
     browser = await launch();
@@ -25,6 +31,7 @@ describe('the page’s looks', { skip: noChromium }, () => {
   after(async () => {
     await browser?.close();
     await server?.stop();
+    await rm(join(code, '..'), { recursive: true, force: true });
   });
 
   /** Takes a picture, and checks that nothing has to be scrolled sideways and that the terminal is inside the window. */
@@ -42,7 +49,7 @@ describe('the page’s looks', { skip: noChromium }, () => {
   }
 
   async function question(options) {
-    const session = await server.create();
+    const session = await server.create({ code_url: `file://${code}`, install_cmd: 'npm install --loglevel=error' });
     const terminal = await TerminalPage.open(browser, session.terminalUrl, options);
     await terminal.shows(QUESTION);
     return { terminal, session };

@@ -8,7 +8,10 @@ use session::frames::TTY_R1;
 use session::{Claims, Role};
 use store::{NewToken, Store};
 
-use crate::harness::{BOTH, FakeRunner, Got, Harness, STOCK, Session, Signer};
+use crate::harness::{BOTH, Harness, STOCK, Session};
+use crate::peer::{Dialled, Got};
+use crate::runner::FakeRunner;
+use crate::signer::Signer;
 
 #[tokio::test]
 async fn a_token_enters_once_and_its_holder_is_told_so_the_second_time() {
@@ -43,7 +46,7 @@ async fn of_a_hundred_simultaneous_connections_with_one_token_exactly_one_enters
     let mut entered = Vec::new();
     for attempt in attempts {
         match attempt.await.unwrap() {
-            open @ crate::harness::Dialled::Open(_) => entered.push(open),
+            open @ Dialled::Open(_) => entered.push(open),
             refused => assert_eq!(refused.refused(), (401, "token_used".to_owned())),
         }
     }
@@ -186,7 +189,7 @@ async fn while_the_database_is_away_nobody_enters_and_the_token_stays_good() {
     std::fs::rename(&harness.database, &aside).unwrap();
     assert_eq!(harness.dial(&session, Some(&token), BOTH, &[]).await.closed().await, (1013, "unavailable".to_owned()));
     match harness.dial(&session, Some(&token), STOCK, &[]).await {
-        crate::harness::Dialled::Refused { status: 503, headers, .. } => {
+        Dialled::Refused { status: 503, headers, .. } => {
             assert!(headers.contains_key(http::header::RETRY_AFTER));
         }
         other => panic!("{:?}", other.refused()),

@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex};
 use session::Role;
 use tracing_subscriber::fmt::MakeWriter;
 
-use crate::harness::{BOTH, FakeRunner, Harness, STOCK};
+use crate::harness::{BOTH, Harness, STOCK};
+use crate::runner::FakeRunner;
 
 #[derive(Clone, Default)]
 struct Captured(Arc<Mutex<Vec<u8>>>);

@@ -5,7 +5,9 @@ use session::Role;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::harness::{BOTH, Dialled, FakeRunner, Harness, STOCK, soon};
+use crate::harness::{BOTH, Harness, STOCK, soon};
+use crate::peer::Dialled;
+use crate::runner::FakeRunner;
 
 #[tokio::test]
 async fn pages_of_other_sites_cannot_open_a_terminal_unless_they_are_listed() {

@@ -5,7 +5,9 @@ use session::frames::{ServerFrame, Waiting};
 use session::{EndReason, Stage};
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::harness::{BOTH, Client, FakeRunner, Got, Harness, STOCK};
+use crate::harness::{BOTH, Harness, STOCK};
+use crate::peer::{Client, Got};
+use crate::runner::FakeRunner;
 
 pub async fn expect_end(client: &mut Client, code: i32) {
     match client.frame().await {
@@ -84,6 +86,7 @@ async fn more_than_is_held_is_refused() {
     client.send(vec![b'0'; gateway::MAX_HELD + 1]).await;
     assert!(matches!(waiting(&mut client).await.stage, Stage::Queued));
     assert!(matches!(client.frame().await, Got::Close(1009, _)));
+    drop(client);
     harness.metric(r#"cliscale_gateway_connection_ends_total{by="client_refused"} 1"#).await;
 }
 
@@ -154,5 +157,6 @@ async fn stopping_tells_those_who_wait() {
     waiting(&mut client).await;
     harness.shutdown.begin();
     assert!(matches!(client.frame().await, Got::Close(1012, _)));
+    drop(client);
     assert!(harness.shutdown.finish(crate::harness::PATIENCE).await);
 }

@@ -89,7 +89,7 @@ export class Status {
     this.hideNotice();
     element('card').hidden = true;
     const link = element('link');
-    link.dataset.link = state.kind;
+    link.dataset.link = document.body.dataset.link = state.kind;
     element('link-text').textContent = linkText(state);
     switch (state.kind) {
       case 'open':

@@ -35,6 +35,8 @@ pub enum WebError {
     Status(String, u16),
     #[error("no connection to {0}")]
     Connect(String, #[source] reqwest::Error),
+    #[error("the certificate of {0} is not trusted")]
+    Certificate(String, #[source] reqwest::Error),
     #[error("{0} sent nothing for {1}")]
     Stalled(String, String),
     #[error("the transfer from {0} broke off")]
@@ -130,11 +132,24 @@ impl Web<'_> {
         let patience = self.limits.connect + self.limits.stall;
         match tokio::time::timeout(patience, request.send()).await {
             Err(_) => Err(WebError::Stalled(host_of(url), seconds(self.limits.stall))),
+            Ok(Err(error)) if is_certificate(&error) => Err(WebError::Certificate(host_of(url), error.without_url())),
             Ok(Err(error)) if error.is_connect() => Err(WebError::Connect(host_of(url), error.without_url())),
             Ok(Err(error)) => Err(WebError::Broken(host_of(url), error.without_url())),
             Ok(Ok(response)) => Ok(response),
         }
     }
+}
+
+/// Whether rustls refused the server's certificate. It arrives wrapped in I/O errors, which show it as their own.
+fn is_certificate(error: &reqwest::Error) -> bool {
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        if error.to_string().contains("invalid peer certificate") {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
 }
 
 /// `host` or `host:port`, fit for a terminal. Never more of a URL: the rest may be a signature.

@@ -1,0 +1,163 @@
+// One session, frame by frame: what reaches the terminal, and what is sent back.
+import { beforeEach, describe, expect, it, vi } from 'vitest';
+import type { Connection } from '../src/connection';
+import { TerminalSession } from '../src/session';
+import type { Status } from '../src/status';
+import { TabStore } from '../src/storage';
+import type { TerminalView } from '../src/terminal';
+
+/** Parses at once, and writes down what happened in which order. */
+class FakeView {
+  log: string[] = [];
+  answersQueries = false;
+  readOnly = false;
+  readonly term = { resize: (cols: number, rows: number) => void this.log.push(`size ${cols}x${rows}`) };
+  proposeSize = () => ({ cols: 100, rows: 30 });
+  scaleToFit = () => {};
+  fillPage = () => {};
+
+  write(bytes: Uint8Array, replay: boolean, parsed: () => void = () => {}): void {
+    this.log.push(`${replay ? 'replay' : 'live'} ${new TextDecoder().decode(bytes)}`);
+    parsed();
+  }
+
+  inOrder(action: () => void): void {
+    action();
+  }
+
+  resetTo(size: { cols: number; rows: number }): void {
+    this.log.push(`reset ${size.cols}x${size.rows}`);
+  }
+
+  setReadOnly(readOnly: boolean): void {
+    this.readOnly = readOnly;
+  }
+
+  finish(): void {
+    this.readOnly = true;
+  }
+}
+
+let view: FakeView;
+let sent: string[];
+let session: TerminalSession;
+let store: TabStore;
+const status = { stage: vi.fn(), role: vi.fn(), waiting: vi.fn(), hasOutput: vi.fn(), notice: vi.fn(), lost: vi.fn(), ended: vi.fn(), title: vi.fn() };
+const noteExit = vi.fn();
+
+const bytes = (text: string) => new TextEncoder().encode(text);
+const receive = (kind: string, payload: unknown) =>
+  session.frame(bytes(kind + (typeof payload === 'string' ? payload : JSON.stringify(payload))).buffer);
+const start = (change: object = {}) =>
+  receive('S', { sid: 's', mode: 'full', off: 0, end: 0, in: 0, lost: 0, cols: 80, rows: 24, role: 'operator', ...change });
+/** Frames with an offset are written as `A@5` and `I@5:text`. */
+const readable = (frame: Uint8Array) => {
+  const kind = String.fromCharCode(frame[0]!);
+  if (kind !== 'A' && kind !== 'I') return new TextDecoder().decode(frame);
+  const offset = new DataView(frame.buffer, frame.byteOffset).getBigUint64(1);
+  return kind === 'A' ? `A@${offset}` : `I@${offset}:${new TextDecoder().decode(frame.subarray(9))}`;
+};
+
+beforeEach(() => {
+  vi.clearAllMocks();
+  view = new FakeView();
+  sent = [];
+  store = new TabStore('id', null);
+  session = new TerminalSession(view as unknown as TerminalView, status as unknown as Status, store);
+  session.use({ send: (frame: Uint8Array) => (sent.push(readable(frame)), true), noteExit } as unknown as Connection);
+});
+
+describe('on tty.r1', () => {
+  beforeEach(() => session.connected('tty.r1'));
+
+  it('replays, goes live, acknowledges, and fits itself once it is caught up', () => {
+    start({ end: 3 });
+    receive('0', 'oldnew');
+    expect(view.log).toEqual(['reset 80x24', 'replay old', 'size 100x30', 'live new']);
+    expect(sent).toEqual(['1{"columns":100,"rows":30}', 'A@6']);
+    expect(view.answersQueries).toBe(true);
+  });
+
+  it('keeps the screen on a delta, and says hello with its place', () => {
+    start({ off: 0, end: 0 });
+    receive('0', 'abc');
+    session.input(bytes('x'));
+    session.disconnected();
+    const hello = JSON.parse(new TextDecoder().decode(session.hello()));
+    expect(hello.resume).toMatchObject({ sid: 's', off: 3, in: 1 });
+    session.connected('tty.r1');
+    start({ mode: 'delta', off: 3, end: 3, in: 0 });
+    expect(view.log.filter((entry) => entry.startsWith('reset'))).toHaveLength(1);
+    expect(sent.filter((frame) => frame.startsWith('I'))).toEqual(['I@0:x', 'I@0:x']);
+  });
+
+  it('has nothing to resume after a reload', () => {
+    expect(new TextDecoder().decode(session.hello())).toBe('{"AuthToken":"","columns":100,"rows":30}');
+  });
+
+  it('sends typed input at its offset, and none after the end', () => {
+    start();
+    session.input(bytes('ab'));
+    session.input(bytes('c'));
+    receive('X', { code: 0, signal: null, reason: 'exited', end: 0, message: null });
+    session.input(bytes('late'));
+    expect(sent.filter((frame) => frame.startsWith('I'))).toEqual(['I@0:ab', 'I@2:c']);
+    expect(noteExit).toHaveBeenCalledOnce();
+    expect(status.ended).toHaveBeenCalledOnce();
+    expect(view.readOnly).toBe(true);
+  });
+
+  it('sends nothing at all as a viewer', () => {
+    start({ role: 'viewer' });
+    session.input(bytes('x'));
+    receive('Z', { cols: 50, rows: 10 });
+    expect(sent).toEqual([]);
+    expect(view).toMatchObject({ readOnly: true, answersQueries: false });
+    expect(view.log).toContain('size 50x10');
+  });
+
+  it('shows a snapshot as replay, and says what was lost', () => {
+    start({ mode: 'snapshot', off: 900, end: 900, lost: 700 });
+    receive('V', 'screen');
+    expect(view.log).toContain('replay screen');
+    expect(status.lost).toHaveBeenCalledWith(700);
+    receive('0', 'x');
+    expect(sent.at(-1)).toBe('A@901');
+  });
+
+  it('keeps tickets, and tells stages and what is waited for', () => {
+    receive('T', { ticket: 't', pageToken: 'p' });
+    receive('W', { state: 'starting', stage: 'fetching', text: 'Fetching the code' });
+    expect(store.get()).toMatchObject({ ticket: 't', pageToken: 'p' });
+    expect(status.stage).toHaveBeenCalledWith('fetching');
+    expect(status.waiting).toHaveBeenCalledWith('Fetching the code');
+  });
+
+  it('passes over frames that it does not know', () => {
+    expect(() => receive('?', 'x')).not.toThrow();
+  });
+});
+
+describe('on a stock ttyd', () => {
+  beforeEach(() => session.connected('tty'));
+
+  it('types and shows as ttyd’s own page does', () => {
+    receive('1', 'bash');
+    receive('2', {});
+    receive('0', 'hi');
+    session.input(bytes('ls\r'));
+    expect(view.log).toEqual(['live hi']);
+    expect(sent).toEqual(['0ls\r']);
+    expect(status.title).toHaveBeenCalledWith('bash');
+    expect(status.stage).toHaveBeenCalledWith('running');
+  });
+
+  it('asks it to pause while the page is behind', () => {
+    const pending: (() => void)[] = [];
+    view.write = (_bytes, _replay, parsed = () => {}) => void pending.push(parsed);
+    for (let i = 0; i < 3; i++) receive('0', 'x'.repeat(1024 * 1024));
+    expect(sent).toEqual(['2']);
+    for (const parsed of pending) parsed();
+    expect(sent).toEqual(['2', '3']);
+  });
+});
