@@ -32,11 +32,36 @@ async fn several_words_reach_the_command_as_they_are_and_env_and_prompt_too() {
     let world = World::new();
     world.folder("code");
     let mut command = world.command(&[
-        "run", "code", "--prompt", "say \"hi\"", "-e", "A=1 2", "-e", "HERE", "--", "printf", "%s|", "a b", "$X", "", "*",
+        "run",
+        "code",
+        "--prompt",
+        "say \"hi\"",
+        "-e",
+        "A=1 2",
+        "-e",
+        "HERE",
+        "--",
+        "printf",
+        "%s|",
+        "a b",
+        "$X",
+        "",
+        "*",
     ]);
     let output = finished(command.env("HERE", "x").spawn().unwrap()).await;
     assert!(stdout(&output).ends_with("a b|$X||*|"), "{:?}", stdout(&output));
-    let mut command = world.command(&["run", "code", "--prompt", "say \"hi\"", "-e", "A=1 2", "-e", "HERE", "--", "echo \"$A,$HERE,$PROMPT\""]);
+    let mut command = world.command(&[
+        "run",
+        "code",
+        "--prompt",
+        "say \"hi\"",
+        "-e",
+        "A=1 2",
+        "-e",
+        "HERE",
+        "--",
+        "echo \"$A,$HERE,$PROMPT\"",
+    ]);
     let output = finished(command.env("HERE", "x").spawn().unwrap()).await;
     assert!(stdout(&output).ends_with("1 2,x,say \"hi\"\n"), "{:?}", stdout(&output));
 }

@@ -80,7 +80,7 @@ async fn keys_arrive_one_by_one_and_the_exit_code_comes_back() {
     let world = World::new();
     world.folder("code");
     // One key without Enter, then Ctrl-C as a key, which the program takes as it likes.
-    let program = r#"stty -icanon -echo -isig; printf ready; x=$(dd bs=1 count=1 2>/dev/null); y=$(dd bs=1 count=1 2>/dev/null | od -An -tx1); echo "got:$x:$y:"; exit 9"#;
+    let program = r#"stty -icanon -echo -isig; printf rea""dy; x=$(dd bs=1 count=1 2>/dev/null); y=$(dd bs=1 count=1 2>/dev/null | od -An -tx1); echo "got:$x:$y:"; exit 9"#;
     std::fs::write(world.path("program"), program).unwrap();
     let script = r#""$CLISCALE" run code -- "$(cat program)"; echo "code=$?"; stty -a"#;
     let mut screen = Screen::start(&world, script, (90, 30));
@@ -113,7 +113,7 @@ async fn the_session_has_this_terminal_s_size_and_follows_it() {
 #[tokio::test]
 async fn the_detach_key_leaves_a_clean_terminal_and_a_session_that_goes_on() {
     let (world, stack) = (World::new(), Stack::start().await.unwrap());
-    let program = "printf '\\033[?1049h\\033[?25l\\033[?2004hfull screen'; read -r x; echo \"read:$x\"; exit 4";
+    let program = "printf '\\033[?1049h\\033[?25l\\033[?2004hfull ''screen'; read -r x; echo \"read:$x\"; exit 4";
     let session = stack.run(program).await.unwrap();
     let id = session["sessionId"].as_str().unwrap().to_owned();
     let data = stack.data_dir.display();
@@ -140,7 +140,7 @@ async fn the_detach_key_leaves_a_clean_terminal_and_a_session_that_goes_on() {
 async fn a_terminated_run_ends_its_session_and_restores_the_terminal() {
     let world = World::new();
     world.folder("code");
-    let script = r#""$CLISCALE" run code -- 'printf "\033[?25l"; echo ready; sleep 1000' & echo $! > pid; wait $!; echo "code=$?"; stty -a"#;
+    let script = r#""$CLISCALE" run code -- 'printf "\033[?25l"; echo rea""dy; sleep 1000' & echo $! > pid; wait $!; echo "code=$?"; stty -a"#;
     // In the background of its own shell it still has the terminal: `sh` without job control shares the group.
     let screen = Screen::start(&world, &format!("exec 3<&0; {}", script.replace(" & echo", " <&3 & echo")), (80, 24));
     screen.sees("ready").await;

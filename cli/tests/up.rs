@@ -96,7 +96,8 @@ async fn the_printed_command_creates_a_session_when_pasted() {
         assert!(printed.iter().any(|line| line.starts_with(&format!("{key}="))), "{key} in {printed:?}");
     }
     assert!(printed.contains(&"isolation=none".to_owned()));
-    let pasted = Command::new("bash").args(["-c", printed.last().unwrap()]).stdin(Stdio::null()).output().await.unwrap();
+    let pasted =
+        Command::new("bash").args(["-c", printed.last().unwrap()]).stdin(Stdio::null()).output().await.unwrap();
     let answer: serde_json::Value = serde_json::from_slice(&pasted.stdout).expect(&stdout(&pasted));
     let id = answer["sessionId"].as_str().expect("a session").to_owned();
     // It gets as far as running the greeting.

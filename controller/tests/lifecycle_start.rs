@@ -85,7 +85,8 @@ async fn a_session_that_no_runner_takes_ends_as_a_failed_start() {
     let ended = world.until_ended(session.id).await;
     assert_eq!(ended.reason, EndReason::StartFailed);
     assert_eq!(world.launcher.launches(), 3);
-    for id in world.launcher.launched.lock().unwrap().clone() {
+    let launched = world.launcher.launched.lock().unwrap().clone();
+    for id in launched {
         world.until_destroyed(id).await;
     }
 }

@@ -72,7 +72,7 @@ async fn forged_tokens_are_refused() -> Result<()> {
         parts[1] = URL_SAFE_NO_PAD.encode(said.to_string());
         parts.join(".")
     };
-    for forged in [&hs256, &unsigned, &unknown_kid, &tampered, "garbage", "", "<script>"] {
+    for forged in [&hs256, &unsigned, &unknown_kid, &tampered, "garbage", "", "%3Cscript%3Ealert(1)%3C/script%3E"] {
         let url = format!("{base}?token={forged}");
         let (code, reason) = refusal(&url, &[]).await?;
         assert_eq!(code, 4401, "{forged}: {reason}");

@@ -52,6 +52,7 @@ fn zip(files: &[(&str, &str)]) -> Result<Vec<u8>> {
 async fn git_trees_and_repositories_run_at_the_ref_that_was_asked_for() -> Result<()> {
     let (stack, git) = (start().await?, GitServer::start().await);
     let repo = git.create_repo("owner/repo.git");
+    repo.branch("first");
     let first = repo.commit(&[("app/say.sh", "echo first\n"), ("other/x", "x")]);
     repo.tag("v1");
     repo.branch("feature/with/slashes");

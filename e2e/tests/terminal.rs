@@ -1,6 +1,10 @@
 //! The terminal through the whole stack: typing, roles, replay, resize, and an end that loses nothing.
 
+use std::time::Instant;
+
 use anyhow::Result;
+use reqwest::Method;
+use serde_json::json;
 use session::frames::{Hello, TTY, TTY_R1};
 use session::state::{EndReason, Stage};
 use testkit::stack::{SOON, Stack};
@@ -37,7 +41,7 @@ async fn a_session_goes_through_its_stages_takes_input_and_gives_its_exit_code()
 #[tokio::test]
 async fn everyone_sees_the_same_from_the_first_byte_and_a_viewer_cannot_type() -> Result<()> {
     let stack = Stack::start().await?;
-    let entry = stack.run("echo before anyone came; cat").await?;
+    let entry = stack.run("printf 'before %s came\\n' anyone; cat").await?;
     stack.wait_for(id(&entry), "running", |view| view["state"] == "running").await?;
     let mut operator = connect(&entry, TTY_R1).await?;
     operator.wait_for("before anyone came", SOON).await?;
@@ -71,9 +75,9 @@ async fn a_resize_reaches_the_program() -> Result<()> {
 #[tokio::test]
 async fn a_ticket_brings_a_cut_terminal_back_where_it_was() -> Result<()> {
     let stack = Stack::start().await?;
-    let entry = stack.run("echo one; read x; echo two; read y").await?;
+    let entry = stack.run("printf '%s-one\\n' first; read x; printf '%s-two\\n' then; read y").await?;
     let mut first = connect(&entry, TTY_R1).await?;
-    first.wait_for("one", SOON).await?;
+    first.wait_for("first-one", SOON).await?;
     let ticket = first.tickets.clone().expect("tickets before the first byte").ticket;
     let resume = first.resume_point();
     drop(first);
@@ -81,8 +85,8 @@ async fn a_ticket_brings_a_cut_terminal_back_where_it_was() -> Result<()> {
     let offered = format!("ticket.{ticket}");
     let mut second = TerminalClient::resume(&url, &[], &[TTY_R1, &offered], resume.expect("a start")).await?;
     second.type_at_offset(b"\r").await?;
-    second.wait_for("two", SOON).await?;
-    assert!(!second.has("one"), "replayed what had been seen: {}", second.text());
+    second.wait_for("then-two", SOON).await?;
+    assert!(!second.has("first-one"), "replayed what had been seen: {}", second.text());
     stack.stop().await?;
     Ok(())
 }
@@ -121,7 +125,7 @@ async fn a_deleted_session_ends_cancelled_and_its_viewers_are_told() -> Result<(
     stack.wait_for(id(&entry), "running", |view| view["state"] == "running").await?;
     for _ in 0..2 {
         let (status, view) =
-            stack.call(reqwest::Method::DELETE, &format!("/api/sessions/{}", id(&entry)), None).await?;
+            stack.call(Method::DELETE, &format!("/api/sessions/{}", id(&entry)), None).await?;
         assert_eq!((status, view["endReason"].as_str()), (200, Some("cancelled")), "{view}");
     }
     assert_eq!(client.wait_closed(SOON).await?, Some(1000));
@@ -159,10 +163,15 @@ async fn one_quick_exit(stack: &Stack, expected: &str, protocol: &str) -> Result
 #[tokio::test]
 async fn a_session_that_ended_long_ago_says_so_at_once() -> Result<()> {
     let stack = Stack::options().arg("--linger-secs").arg("0").start().await?;
+    // The token is from before the end: for a session whose terminal is gone no new one is made.
     let entry = stack.run("exit 6").await?;
     stack.wait_ended(id(&entry)).await?;
-    let again = stack.token(id(&entry), "operator").await?;
-    let url = again["webSocketUrl"].as_str().expect("a URL");
+    let tokens = format!("/api/sessions/{}/tokens", id(&entry));
+    let deadline = Instant::now() + SOON;
+    while stack.call(Method::POST, &tokens, Some(json!({ "role": "viewer" }))).await?.0 != 410 {
+        assert!(Instant::now() < deadline, "the runner never left");
+    }
+    let url = entry["webSocketUrl"].as_str().expect("a URL");
     let mut client = TerminalClient::open(url, &[], &[TTY_R1]).await?.expect("an accepted upgrade");
     client.hello(Hello::default()).await?;
     client.wait_closed(SOON).await?;

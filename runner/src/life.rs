@@ -137,8 +137,8 @@ impl Session {
             }
         }
         let command = with.command(&self.assign.spec.command, folder);
-        let line = self.assign.spec.command.clone();
-        self.enter(around, Stage::Running, &line);
+        // The command's text is left out: what looks like output must be output.
+        self.enter(around, Stage::Running, "");
         let kills_before = oom::kills();
         let Outcome { asked, status } = self.job(around, command, true).await?;
         if let Some(asked) = asked {

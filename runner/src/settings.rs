@@ -12,7 +12,7 @@ use url::Url;
 
 /// The command line as it was given; [`Args::settings`] judges it.
 #[derive(Debug, Parser)]
-#[command(name = "cliscale-runner", version, about = "Runs one session: fetches code, runs a command, shows its terminal")]
+#[command(name = "cliscale-runner", version, args_override_self = true, about = "Runs one session: fetches code, runs a command, shows its terminal")]
 pub struct Args {
     /// The controller's internal address, `http://HOST[:PORT]`
     #[arg(long, env = "CLISCALE_CONTROLLER_URL", value_name = "URL")]

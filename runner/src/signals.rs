@@ -50,8 +50,7 @@ fn is_from_outside(origin: &Origin) -> bool {
     if process.pid == 0 {
         return true;
     }
-    let alive = nix::sys::signal::kill(sender, None) != Err(nix::errno::Errno::ESRCH);
-    let outside = alive && sender != getpid() && !tree::is_below(sender);
+    let outside = sender != getpid() && tree::is_elsewhere(sender);
     if !outside {
         tracing::info!(signal = origin.signal, "ignored a signal of the session's own");
     }

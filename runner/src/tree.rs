@@ -106,43 +106,55 @@ fn signal_one(pid: Pid, signal: Signal) {
     let _ = kill(pid, signal);
 }
 
-/// Whether `pid` runs below this process.
-pub fn is_below(pid: Pid) -> bool {
-    below(getpid()).contains(&pid)
+/// Whether `pid` is a process, and none of those below this one. One that has ended counts until it is reaped.
+pub fn is_elsewhere(pid: Pid) -> bool {
+    let all = processes();
+    all.iter().any(|process| process.pid == pid) && !tree(&all, getpid()).iter().any(|process| process.pid == pid)
 }
 
 /// Every living process below `root`.
 pub fn below(root: Pid) -> Vec<Pid> {
-    let all = processes();
-    let mut found = vec![root];
+    tree(&processes(), root).iter().filter(|process| process.alive).map(|process| process.pid).collect()
+}
+
+/// Everything in `all` below `root`.
+fn tree(all: &[Process], root: Pid) -> Vec<Process> {
+    let mut found: Vec<Process> = all.iter().filter(|process| process.parent == root).copied().collect();
     let mut next = 0;
-    while let Some(&parent) = found.get(next) {
-        found.extend(all.iter().filter(|(_, of)| *of == parent).map(|(pid, _)| *pid));
+    while let Some(parent) = found.get(next).map(|process| process.pid) {
+        found.extend(all.iter().filter(|process| process.parent == parent));
         next += 1;
     }
-    found.remove(0);
     found
 }
 
-/// Every process with its parent. Zombies are left out as leaves only: they have no children.
+#[derive(Debug, Clone, Copy)]
+struct Process {
+    pid: Pid,
+    parent: Pid,
+    /// False for one that has ended and is not yet reaped.
+    alive: bool,
+}
+
+/// Every process.
 #[cfg(target_os = "linux")]
-fn processes() -> Vec<(Pid, Pid)> {
+fn processes() -> Vec<Process> {
     let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
     let numbers = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
-    let parent = |pid: i32| {
+    let process = |pid: i32| {
         // `PID (NAME) STATE PPID ...`, where NAME may hold anything, parentheses included (proc_pid_stat(5)).
         let stat = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
         let after = stat.iter().rposition(|&byte| byte == b')')? + 1;
         let mut fields = std::str::from_utf8(&stat[after..]).ok()?.split_ascii_whitespace();
         let alive = !matches!(fields.next()?, "Z" | "X");
-        let parent = fields.next()?.parse().ok()?;
-        alive.then(|| (Pid::from_raw(pid), Pid::from_raw(parent)))
+        let parent = Pid::from_raw(fields.next()?.parse().ok()?);
+        Some(Process { pid: Pid::from_raw(pid), parent, alive })
     };
-    numbers.filter_map(parent).collect()
+    numbers.filter_map(process).collect()
 }
 
 #[cfg(not(target_os = "linux"))]
-fn processes() -> Vec<(Pid, Pid)> {
+fn processes() -> Vec<Process> {
     use std::process::{Command, Stdio};
     let ps = Command::new("ps").args(["-axo", "pid=,ppid=,stat="]).stdout(Stdio::piped()).spawn();
     let Ok(ps) = ps else { return Vec::new() };
@@ -150,10 +162,10 @@ fn processes() -> Vec<(Pid, Pid)> {
     let Ok(listed) = ps.wait_with_output() else { return Vec::new() };
     let line = |line: &str| {
         let mut fields = line.split_ascii_whitespace();
-        let pid = fields.next()?.parse().ok()?;
-        let parent = fields.next()?.parse().ok()?;
-        (!fields.next()?.starts_with('Z')).then(|| (Pid::from_raw(pid), Pid::from_raw(parent)))
+        let pid = Pid::from_raw(fields.next()?.parse().ok()?);
+        let parent = Pid::from_raw(fields.next()?.parse().ok()?);
+        Some(Process { pid, parent, alive: !fields.next()?.starts_with('Z') })
     };
     let all = String::from_utf8_lossy(&listed.stdout);
-    all.lines().filter_map(line).filter(|(pid, _)| *pid != own).collect()
+    all.lines().filter_map(line).filter(|process| process.pid != own).collect()
 }

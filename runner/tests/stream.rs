@@ -207,8 +207,8 @@ async fn an_interrupt_comes_through_a_flood() {
 async fn sizes_are_replayed_at_their_places() {
     let rig = Rig::start().await;
     rig.assign(SessionSpec { cols: 90, ..rig.spec("stty -echo; echo one; read x; echo two; read x; echo three; read x") }).await;
+    rig.attach("b", "viewer", TTY_R1).await.wait_for("one\r\n", SOON).await.unwrap();
     let mut client = rig.operator("a").await;
-    client.wait_for("one\r\n", SOON).await.unwrap();
     client.resize(120, 40).await.unwrap();
     client.type_text("\n").await.unwrap();
     client.wait_for("two\r\n", SOON).await.unwrap();

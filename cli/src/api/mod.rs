@@ -7,5 +7,5 @@ mod tls;
 
 pub use client::{Client, ListQuery};
 pub use error::ApiError;
-pub use server::{LocalServer, Server, ServerArgs, SERVER_FILE};
+pub use server::{LocalServer, SERVER_FILE, Server, ServerArgs};
 pub use tls::tls_config;

@@ -112,8 +112,8 @@ impl ServerArgs {
 }
 
 fn read_key(path: &Path) -> Result<Secret, ServerError> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|source| ServerError::KeyFile { path: path.to_owned(), source })?;
+    let text =
+        std::fs::read_to_string(path).map_err(|source| ServerError::KeyFile { path: path.to_owned(), source })?;
     match text.trim() {
         "" => Err(ServerError::EmptyKeyFile(path.to_owned())),
         key => Ok(Secret::new(key)),

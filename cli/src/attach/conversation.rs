@@ -8,13 +8,13 @@ use tokio::signal::unix::Signal;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior};
 
+use super::Local;
 use super::display::{Chunk, Display};
 use super::keyboard::Keyboard;
 use super::link::{Event, Link};
 use super::modes::Modes;
 use super::place::{Place, Reaction};
 use super::stop::{StopSignals, Stopped};
-use super::Local;
 
 /// A sign of life is asked for this often,
 const PING_EVERY: Duration = Duration::from_secs(20);

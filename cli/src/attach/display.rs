@@ -59,11 +59,8 @@ fn write_all(
 ) {
     let mut lines = UnixLines::default();
     while let Some(chunk) = waiting.blocking_recv() {
-        let sent = if unix_lines {
-            output.write_all(&lines.pass(&chunk.bytes))
-        } else {
-            output.write_all(&chunk.bytes)
-        };
+        let sent =
+            if unix_lines { output.write_all(&lines.pass(&chunk.bytes)) } else { output.write_all(&chunk.bytes) };
         if sent.and_then(|()| output.flush()).is_err() {
             return;
         }

@@ -130,7 +130,8 @@ impl Place {
         let same_stream = self.sid.as_ref() == Some(&start.sid);
         // In mid-stream it is still the same client, whatever brought it in.
         let same_input = same_stream && (self.same_client || self.started);
-        let seen_before = self.sid.is_some() || self.spoiled;
+        // Lines of ours from before the first frame stay: they say where and how to come back.
+        let seen_before = self.sid.is_some();
         if !same_stream {
             self.shown = 0;
         }
@@ -147,12 +148,7 @@ impl Place {
         if start.mode != StartMode::Delta {
             self.spoiled = false;
         }
-        Reaction {
-            reset,
-            lost: start.lost,
-            resend: self.input.resume(start.input, same_input),
-            ..Reaction::default()
-        }
+        Reaction { reset, lost: start.lost, resend: self.input.resume(start.input, same_input), ..Reaction::default() }
     }
 
     fn output(&mut self, bytes: Bytes) -> Bytes {

@@ -218,7 +218,8 @@ async fn left(end: &mut LocalEnd) -> Outcome {
 }
 
 fn terminal_url(entry: &Entry) -> Result<Url, AttachError> {
-    let url = Url::parse(&entry.web_socket_url).map_err(|_| AttachError::Refused("its address is no URL".to_owned()))?;
+    let url =
+        Url::parse(&entry.web_socket_url).map_err(|_| AttachError::Refused("its address is no URL".to_owned()))?;
     if matches!(url.scheme(), "ws" | "wss") {
         return Ok(url);
     }

@@ -49,7 +49,11 @@ fn checks(args: &DoctorArgs) -> Vec<Check> {
         },
         program("git", format!("{}; repositories cannot be fetched without it", package("git")), true),
         program("bash", format!("{}; commands are run by sh without it", package("bash")), false),
-        program("node", "install Node.js 20 or later (https://nodejs.org); --demo and Node programs need it".into(), false),
+        program(
+            "node",
+            "install Node.js 20 or later (https://nodejs.org); --demo and Node programs need it".into(),
+            false,
+        ),
         program("npm", "it comes with Node.js; code with a package.json needs it".into(), false),
         Check { what: "data directory".to_owned(), found: writable(args.data_dir.as_deref()), required: true },
         Check { what: "listen address".to_owned(), found: free(&args.listen), required: true },

@@ -45,13 +45,7 @@ fn row(view: &SessionView, now: Timestamp) -> [String; 5] {
         (Some(reason), None) => reason.to_string(),
         (None, _) => view.stage.to_string(),
     };
-    [
-        view.session_id.to_string(),
-        state,
-        age(&view.created_at, now),
-        shown(&view.command),
-        shown(&view.code_url),
-    ]
+    [view.session_id.to_string(), state, age(&view.created_at, now), shown(&view.command), shown(&view.code_url)]
 }
 
 /// In the largest unit that fits.
@@ -106,7 +100,10 @@ mod tests {
     #[test]
     fn a_row_says_how_it_ended_and_cannot_steer_the_terminal() {
         let now: Timestamp = "2026-01-01T03:00:00Z".parse().unwrap();
-        let sessions = [view("printf '\x1b]0;x\x07'\nmake", "2026-01-01T00:30:00.5Z"), view(&"é".repeat(50), "2026-01-01T02:59:00Z")];
+        let sessions = [
+            view("printf '\x1b]0;x\x07'\nmake", "2026-01-01T00:30:00.5Z"),
+            view(&"é".repeat(50), "2026-01-01T02:59:00Z"),
+        ];
         let text = table(&sessions, now);
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines.len(), 3);

@@ -58,7 +58,7 @@ pub async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
         by = stop.recv() => return Ok(ExitCode::from(by.exit_code())),
     };
     let done = in_session(&args, &request, &host, local, &mut stop).await;
-    let workspace = done.as_ref().ok().and_then(|done| done.workspace.clone());
+    let workspace = done.as_ref().ok().and_then(|done| done.workspace.clone()).filter(|_| !args.in_place);
     if let Host::Own(embedded) = host {
         tokio::select! {
             () = embedded.stop(workspace.as_deref()) => {}
@@ -67,7 +67,7 @@ pub async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
         }
     }
     let done = done?;
-    if let Some(path) = workspace.filter(|path| !args.in_place && path.exists()) {
+    if let Some(path) = workspace.filter(|path| path.exists()) {
         eprintln!("workspace: {}", path.display());
     }
     Ok(ExitCode::from(done.code))

@@ -74,6 +74,9 @@ mod tests {
             assert_ne!(exit_code(&ended(reason, None)), 0, "{reason}");
             assert!(line(&ended(reason, None)).unwrap().ends_with(": because"), "{reason}");
         }
-        assert_eq!(line(&ended(EndReason::InstallFailed, Some(3))).unwrap(), "the install command failed with exit code 3: because");
+        assert_eq!(
+            line(&ended(EndReason::InstallFailed, Some(3))).unwrap(),
+            "the install command failed with exit code 3: because"
+        );
     }
 }

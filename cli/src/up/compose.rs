@@ -101,7 +101,8 @@ impl Up {
         let store = open_store(&dir).await?;
         let keys = open_keys(&dir).await?;
         let from = BootstrapKey::Kept(dir.api_key());
-        let api_key = ensure_bootstrap_key(&*store, &from, jiff::Timestamp::now()).await.map_err(part("the API key"))?;
+        let api_key =
+            ensure_bootstrap_key(&*store, &from, jiff::Timestamp::now()).await.map_err(part("the API key"))?;
 
         let (metrics, shutdown, closing) = (Metrics::default(), Shutdown::new(), CancellationToken::new());
         let internal_url = http_url(internal_at);
@@ -234,8 +235,7 @@ fn public_router(
     metrics: &Metrics,
     shutdown: &Shutdown,
 ) -> Router {
-    let public =
-        PublicAddress { public_url: config.public_url.clone(), trusted_proxy_hops: config.trusted_proxy_hops };
+    let public = PublicAddress { public_url: config.public_url.clone(), trusted_proxy_hops: config.trusted_proxy_hops };
     let controller_config = ControllerConfig {
         limits: config.limits.clone(),
         max_sessions: config.max_sessions,
@@ -243,11 +243,11 @@ fn public_router(
         ..ControllerConfig::default()
     }
     .with_create_rate(config.create_rate);
-    let gateway_config = GatewayConfig { public, embed_origins: config.embed_origins.clone(), ..GatewayConfig::default() };
+    let gateway_config =
+        GatewayConfig { public, embed_origins: config.embed_origins.clone(), ..GatewayConfig::default() };
     let (keys, lifecycle) = (Arc::clone(keys), Arc::clone(lifecycle));
     let jwks = Arc::new(OwnKeys(Arc::clone(&keys)));
-    let controller =
-        Controller::new(controller_config, Arc::clone(store), keys, lifecycle, metrics, shutdown.clone());
+    let controller = Controller::new(controller_config, Arc::clone(store), keys, lifecycle, metrics, shutdown.clone());
     let gateway = Gateway::new(gateway_config, Arc::clone(store), jwks, metrics, shutdown.clone());
     controller.public_router().merge(gateway.router())
 }

@@ -330,10 +330,21 @@ mod tests {
     #[test]
     fn everything_that_is_wrong_is_said_at_once() {
         let wrong = [
-            "--listen=8080x", "--create-rate=5/h", "--max-sessions=0", "--public-url=https://h/path",
-            "--trusted-proxy-hops=-1", "--embed-origins=https://a.example,*", "--admin-listen=x", "--launcher=docker",
-            "--static-backend=nohost", "--linger-secs=x", "--max-ttl-secs=0", "--default-ttl-secs=x",
-            "--default-idle-secs=86401", "--allowed-code-domains=a b", "--log-format=xml",
+            "--listen=8080x",
+            "--create-rate=5/h",
+            "--max-sessions=0",
+            "--public-url=https://h/path",
+            "--trusted-proxy-hops=-1",
+            "--embed-origins=https://a.example,*",
+            "--admin-listen=x",
+            "--launcher=docker",
+            "--static-backend=nohost",
+            "--linger-secs=x",
+            "--max-ttl-secs=0",
+            "--default-ttl-secs=x",
+            "--default-idle-secs=86401",
+            "--allowed-code-domains=a b",
+            "--log-format=xml",
         ];
         let errors = read(&wrong).unwrap_err().0;
         for flag in wrong {

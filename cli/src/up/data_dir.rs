@@ -149,12 +149,7 @@ mod tests {
     use super::*;
 
     fn server() -> LocalServer {
-        LocalServer {
-            api_url: "http://127.0.0.1:1".into(),
-            api_key_file: "/k".into(),
-            pid: 7,
-            version: "0".into(),
-        }
+        LocalServer { api_url: "http://127.0.0.1:1".into(), api_key_file: "/k".into(), pid: 7, version: "0".into() }
     }
 
     #[test]

@@ -93,8 +93,18 @@ mod tests {
             assert!(own("127.0.0.1:8080", None, false, ours), "{ours}");
         }
         for foreign in [
-            "evil.example", "evil.example:8080", "127.0.0.1.evil.example", "localhost.evil.example", "10.0.0.1",
-            "127.0.0.2", "[::2]", "", "a b", "localhost@evil.example", "evil@localhost", "localhost/x",
+            "evil.example",
+            "evil.example:8080",
+            "127.0.0.1.evil.example",
+            "localhost.evil.example",
+            "10.0.0.1",
+            "127.0.0.2",
+            "[::2]",
+            "",
+            "a b",
+            "localhost@evil.example",
+            "evil@localhost",
+            "localhost/x",
         ] {
             assert!(!own("127.0.0.1:8080", None, false, foreign), "{foreign}");
         }

@@ -101,6 +101,8 @@ pub async fn pids_in(file: &Path, count: usize) -> Vec<u32> {
 /// signals. Each writes its id to `file`.
 pub fn stubborn(file: &Path) -> String {
     let note = format!("echo $$ >> '{}'", file.display());
-    let each = |wrap: &str| format!("{wrap} sh -c \"trap '' TERM HUP INT; {}; while :; do sleep 1; done\" &", note.replace('$', "\\$"));
+    let each = |wrap: &str| {
+        format!("{wrap} sh -c \"trap '' TERM HUP INT; {}; while :; do sleep 1; done\" &", note.replace('$', "\\$"))
+    };
     format!("{} {} {note}; while :; do sleep 1; done", each(""), each("setsid"))
 }

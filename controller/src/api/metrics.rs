@@ -2,15 +2,17 @@
 
 use axum::extract::{MatchedPath, Request};
 use http::StatusCode;
-use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::Histogram;
 use service::metrics::Metrics;
 use session::ProblemType;
 
+/// A label and its value, which is a word of a closed set.
+type Label = (&'static str, &'static str);
+
 /// How a request to create a session went.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CreateOutcome {
     Created,
     Repeated,
@@ -35,10 +37,24 @@ impl CreateOutcome {
             _ => Self::Invalid,
         }
     }
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Repeated => "repeated",
+            Self::Unauthorized => "unauthorized",
+            Self::Invalid => "invalid",
+            Self::IdempotencyMismatch => "idempotency_mismatch",
+            Self::RateLimited => "rate_limited",
+            Self::AtCapacity => "at_capacity",
+            Self::Unavailable => "unavailable",
+            Self::Failed => "failed",
+        }
+    }
 }
 
 /// Which kind of path was asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RouteClass {
     Sessions,
     Session,
@@ -59,31 +75,23 @@ impl RouteClass {
             None => Self::Other,
         }
     }
-}
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
-enum StatusClass {
-    Success,
-    Redirection,
-    ClientError,
-    ServerError,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct CreateLabels {
-    outcome: CreateOutcome,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct RequestLabels {
-    route: RouteClass,
-    status: StatusClass,
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Sessions => "sessions",
+            Self::Session => "session",
+            Self::Tokens => "tokens",
+            Self::Jwks => "jwks",
+            Self::Docs => "docs",
+            Self::Other => "other",
+        }
+    }
 }
 
 pub struct ApiMetrics {
-    creations: Family<CreateLabels, Counter>,
+    creations: Family<[Label; 1], Counter>,
     creation_seconds: Histogram,
-    requests: Family<RequestLabels, Counter>,
+    requests: Family<[Label; 2], Counter>,
 }
 
 impl ApiMetrics {
@@ -108,7 +116,7 @@ impl ApiMetrics {
     }
 
     pub fn count_creation(&self, outcome: CreateOutcome, seconds: f64) {
-        self.creations.get_or_create(&CreateLabels { outcome }).inc();
+        self.creations.get_or_create(&[("outcome", outcome.as_str())]).inc();
         if outcome == CreateOutcome::Created {
             self.creation_seconds.observe(seconds);
         }
@@ -116,11 +124,11 @@ impl ApiMetrics {
 
     pub fn count_request(&self, route: RouteClass, status: StatusCode) {
         let status = match status.as_u16() {
-            ..300 => StatusClass::Success,
-            300..400 => StatusClass::Redirection,
-            400..500 => StatusClass::ClientError,
-            _ => StatusClass::ServerError,
+            ..300 => "2xx",
+            300..400 => "3xx",
+            400..500 => "4xx",
+            _ => "5xx",
         };
-        self.requests.get_or_create(&RequestLabels { route, status }).inc();
+        self.requests.get_or_create(&[("route", route.as_str()), ("status", status)]).inc();
     }
 }

@@ -43,7 +43,7 @@ async fn the_pages_are_plain_and_need_no_key() {
     metrics.push_str(&String::from_utf8_lossy(
         &axum::body::to_bytes(response.await.unwrap().into_body(), 1_000_000).await.unwrap(),
     ));
-    assert!(metrics.contains(r#"cliscale_api_requests_total{route="Docs",status="Success"} 3"#), "{metrics}");
+    assert!(metrics.contains(r#"cliscale_api_requests_total{route="docs",status="2xx"} 3"#), "{metrics}");
 }
 
 /// Compares with a committed file, or writes it where `UPDATE_SCHEMA` is set.

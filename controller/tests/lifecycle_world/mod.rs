@@ -195,7 +195,7 @@ impl World {
 
     /// Creates a session at some time, and leaves it at that, as a controller that died then.
     pub async fn commit(&self, plan: &Plan, at: Time, ttl: i64) -> SessionRecord {
-        commit(&*self.store, plan.placement(), at, ttl).await
+        commit(&self.store, plan.placement(), at, ttl).await
     }
 
     pub async fn session(&self, id: SessionId) -> SessionRecord {

@@ -64,10 +64,8 @@ impl FakeRunner {
         runner.secret = format!("{:064x}", uuid::Uuid::new_v4().as_u128());
         let secret = runner.secret.clone();
         runner.seen = Arc::new(Seen { answers: Mutex::new(answers.into()), secret, ..Seen::default() });
-        let router = Router::new()
-            .route("/assign", put(assign))
-            .route("/end", post(end))
-            .with_state(Arc::clone(&runner.seen));
+        let router =
+            Router::new().route("/assign", put(assign)).route("/end", post(end)).with_state(Arc::clone(&runner.seen));
         tokio::spawn(service::serve(listener, router, service::ServeLimits::default(), runner.stop.clone()));
         (runner, address)
     }

@@ -3,6 +3,7 @@
 mod admission;
 mod bridge;
 mod harness;
+mod keys;
 mod page;
 mod peer;
 mod runner;

@@ -201,6 +201,7 @@ impl Launcher for ProcessLauncher {
 
     fn workspace(&self, runner: RunnerId) -> Option<PathBuf> {
         let path = self.files(runner).workspace;
-        path.is_dir().then_some(path)
+        // The code is fetched into a folder of its own; before that, and for code that is run in place, there is none.
+        [path.join("code"), path].into_iter().find(|path| path.is_dir())
     }
 }

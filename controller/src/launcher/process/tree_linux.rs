@@ -70,16 +70,17 @@ impl Tree {
         let mut known = HashSet::new();
         loop {
             for _ in 0..ROUNDS {
-                let fresh: Vec<_> = self.members().into_iter().filter(|one| known.insert(handle(&one.stat))).collect();
+                let fresh: Vec<_> =
+                    self.members(&known).into_iter().filter(|one| known.insert(handle(&one.stat))).collect();
                 fresh.iter().for_each(|one| signal(&one.process, Signal::SIGSTOP));
                 if fresh.is_empty() {
                     break;
                 }
             }
-            let left: Vec<_> = self.members();
-            left.iter().for_each(|one| signal(&one.process, Signal::SIGKILL));
+            self.members(&known).iter().for_each(|one| signal(&one.process, Signal::SIGKILL));
+            let living = self.members(&known).len();
+            // After the look: what it saw dead is reaped, what dies later is seen again.
             self.reap(&known);
-            let living = left.iter().filter(|one| one.process.is_alive()).count();
             if living == 0 || Instant::now() >= deadline {
                 return living;
             }
@@ -87,12 +88,13 @@ impl Tree {
         }
     }
 
-    /// The living processes that are the runner's.
-    fn members(&self) -> Vec<Found> {
+    /// The living processes that are the runner's. One that was found before stays so, though what showed it, such as
+    /// its parent, is gone by now.
+    fn members(&self, known: &HashSet<(i32, u64)>) -> Vec<Found> {
         let mut others = everything();
         let mut members: Vec<Found> = Vec::new();
         let evidence = Evidence::of(self, &others);
-        members.extend(others.extract_if(.., |one| evidence.shows(one)));
+        members.extend(others.extract_if(.., |one| known.contains(&handle(&one.stat)) || evidence.shows(one)));
         let mut next = 0;
         while let Some(parent) = members.get(next).map(|one| one.stat.pid) {
             members.extend(others.extract_if(.., |one| one.stat.ppid == parent));
