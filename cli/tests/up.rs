@@ -98,13 +98,15 @@ async fn the_printed_command_creates_a_session_when_pasted() {
     assert!(printed.contains(&"isolation=none".to_owned()));
     let pasted =
         Command::new("bash").args(["-c", printed.last().unwrap()]).stdin(Stdio::null()).output().await.unwrap();
-    let answer: serde_json::Value = serde_json::from_slice(&pasted.stdout).expect(&stdout(&pasted));
+    let answer: serde_json::Value =
+        serde_json::from_slice(&pasted.stdout).unwrap_or_else(|_| panic!("{}", stdout(&pasted)));
     let id = answer["sessionId"].as_str().expect("a session").to_owned();
     // It gets as far as running the greeting.
     let deadline = Instant::now() + testkit::stack::SOON;
     loop {
         let shown = world.output(&["show", &id, "--data-dir", data.to_str().unwrap()]).await;
-        let view: serde_json::Value = serde_json::from_slice(&shown.stdout).expect(&stderr(&shown));
+        let view: serde_json::Value =
+            serde_json::from_slice(&shown.stdout).unwrap_or_else(|_| panic!("{}", stderr(&shown)));
         if view["state"] == "running" {
             break;
         }

@@ -40,7 +40,8 @@ impl Page {
         }
     }
 
-    fn render(&self, refusal: Option<ProblemType>, host: Option<&str>) -> Response {
+    /// `base` is the public address, where the request tells it.
+    fn render(&self, refusal: Option<ProblemType>, base: Option<&str>) -> Response {
         // Of a closed set: nothing that a caller chose gets into the page.
         let slug = refusal.map_or("", ProblemType::as_str);
         let html = format!("{}{slug}{}", self.before, self.after);
@@ -48,7 +49,7 @@ impl Page {
         let mut response = Response::new(Body::from(html));
         *response.status_mut() = status;
         let headers = response.headers_mut();
-        self.insert_policy(headers, host);
+        self.insert_policy(headers, base);
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if status == StatusCode::UNAUTHORIZED {
@@ -57,7 +58,8 @@ impl Page {
         response
     }
 
-    fn insert_policy(&self, headers: &mut HeaderMap, host: Option<&str>) {
+    fn insert_policy(&self, headers: &mut HeaderMap, base: Option<&str>) {
+        let (scheme, host) = base.and_then(|base| base.split_once("://")).unzip();
         // A plain host and origins that were checked when they were read: these are header values.
         if let Ok(policy) = HeaderValue::try_from(content_security_policy(host, &self.ancestors)) {
             headers.insert(header::CONTENT_SECURITY_POLICY, policy);
@@ -65,7 +67,8 @@ impl Page {
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
         headers.insert("permissions-policy", HeaderValue::from_static(PERMISSIONS));
-        if !self.embeddable {
+        // Browsers ignore it on plain http, with a complaint on the page's console.
+        if !self.embeddable && scheme == Some("https") {
             headers.insert("cross-origin-opener-policy", HeaderValue::from_static("same-origin"));
         }
     }
@@ -95,7 +98,7 @@ pub async fn show_page(
         None => Some(session_unknown().kind),
     };
     let GatewayConfig { public, .. } = &gateway.config;
-    gateway.page.render(refusal, public.host(headers).as_deref())
+    gateway.page.render(refusal, public.base(headers).as_deref())
 }
 
 async fn find_refusal(gateway: &Inner, session: SessionId, token: Option<&str>) -> Option<ProblemType> {

@@ -61,7 +61,8 @@ impl Clients {
         self.connections += 1;
         let (leave, told) = watch::channel(None);
         let attached = Attached { connection: self.connections, role, leave };
-        let client = self.by_id.entry(id.to_owned()).or_insert(Client { accepted: 0, attached: None, left: Instant::now() });
+        let client =
+            self.by_id.entry(id.to_owned()).or_insert(Client { accepted: 0, attached: None, left: Instant::now() });
         if let Some(earlier) = client.attached.replace(attached) {
             earlier.leave.send_replace(Some((close::TAKEN_OVER, "this client has connected anew")));
         }

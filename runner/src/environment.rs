@@ -9,6 +9,9 @@ use session::{SessionId, SessionSecrets};
 /// Looked through where this process has no PATH of its own.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
+/// Names the runner in the environment of all that it starts.
+const RUNNER_MARK: &str = "CLISCALE_RUNNER_ID";
+
 /// The environment and shell of everything that one session runs.
 pub struct Environment {
     shell: PathBuf,
@@ -40,6 +43,8 @@ impl Environment {
         // The caller's own come later, and so win.
         variables.extend(secrets.env.iter().map(|(name, value)| (name.into(), value.expose().into())));
         variables.push(("CLISCALE_SESSION_ID".into(), session.to_string().into()));
+        // The process launcher's mark: by it what outlives a killed runner is found.
+        variables.extend(std::env::var_os(RUNNER_MARK).map(|id| (RUNNER_MARK.into(), id)));
         Self { shell, variables }
     }
 

@@ -46,7 +46,7 @@ pub mod viewer;
 const FLUSH_LIMIT: Duration = Duration::from_secs(5);
 /// How long the end's report is tried at least.
 const REPORT_LIMIT: Duration = Duration::from_secs(10);
-/// The same, for a launcher that is gone, and most likely the controller with it.
+/// How long the same is tried when the launcher is gone, and most likely the controller with it.
 const ORPHAN_LIMIT: Duration = Duration::from_secs(1);
 
 /// What ends a runner from outside of its session.
@@ -154,8 +154,9 @@ async fn serve_session(
     let reports = Reports::new(line, id, epoch);
     let ended = live_until_told(session, settings, oom, &reports, outside).await;
     tracing::info!(session = %id, reason = %ended.reason, code = ended.exit_code, signal = ended.signal, "ended");
-    let report_limit = match outside.orphaned.is_cancelled() {
-        true => ORPHAN_LIMIT,
+    // Whoever stops a runner kills it before long.
+    let report_limit = match outside.stopped.is_cancelled() {
+        true => REPORT_LIMIT,
         false => settings.linger.max(REPORT_LIMIT),
     };
     let assigned = server.assigned();

@@ -27,6 +27,11 @@ fn main() -> ExitCode {
         Ok(settings) => settings,
         Err(error) => return complain(EX_USAGE, &error.to_string()),
     };
+    if settings.lifeline {
+        // Away from the launcher's terminal and job: its Ctrl-C is the launcher's to act on. It fails only for a
+        // group's leader, and that is apart already.
+        let _ = rustix::process::setsid();
+    }
     let (boot_token, orphaned) = match boot_token(&settings) {
         Ok(found) => found,
         Err(error) => return complain(EX_USAGE, &error.to_string()),

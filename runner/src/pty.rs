@@ -55,6 +55,10 @@ fn become_leader(slave: &OwnedFd) -> io::Result<()> {
         // SAFETY: SIG_DFL is a valid disposition for every signal; for SIGKILL and SIGSTOP the call only fails.
         unsafe { libc::signal(signal, libc::SIG_DFL) };
     }
+    // Should the runner be killed, this goes with it. The kernel minds the thread that forked: the one that lives
+    // the session, which lives as long as the runner.
+    #[cfg(target_os = "linux")]
+    nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL)?;
     rustix::process::setsid()?;
     rustix::process::ioctl_tiocsctty(slave)?;
     Ok(())

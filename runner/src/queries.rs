@@ -117,7 +117,10 @@ fn is_csi_query(parameters: &[u8], last: u8) -> bool {
         b'x' => !parameters.ends_with(b"$") && !parameters.ends_with(b"*"),
         b'q' => first == Some(b'>'),
         b'u' => first == Some(b'?'),
-        b't' => matches!(parameters, b"11" | b"13" | b"13;2" | b"14" | b"14;2" | b"15" | b"16" | b"18" | b"19" | b"20" | b"21"),
+        b't' => matches!(
+            parameters,
+            b"11" | b"13" | b"13;2" | b"14" | b"14;2" | b"15" | b"16" | b"18" | b"19" | b"20" | b"21"
+        ),
         _ => false,
     }
 }
@@ -137,12 +140,38 @@ mod tests {
     #[test]
     fn questions_go_and_everything_else_stays() {
         for query in [
-            "\x1b[c", "\x1b[0c", "\x1b[>c", "\x1b[=c", "\x1b[5n", "\x1b[6n", "\x1b[?6n", "\x1b[?2026$p", "\x1b[4$p", "\x1bZ",
-            "\x1b]11;?\x07", "\x1b]4;1;?\x1b\\", "\x1bP$qm\x1b\\", "\x1bP+q544e\x1b\\", "\x1b[18t", "\x1b[>0q", "\x1b[?u", "\x05",
+            "\x1b[c",
+            "\x1b[0c",
+            "\x1b[>c",
+            "\x1b[=c",
+            "\x1b[5n",
+            "\x1b[6n",
+            "\x1b[?6n",
+            "\x1b[?2026$p",
+            "\x1b[4$p",
+            "\x1bZ",
+            "\x1b]11;?\x07",
+            "\x1b]4;1;?\x1b\\",
+            "\x1bP$qm\x1b\\",
+            "\x1bP+q544e\x1b\\",
+            "\x1b[18t",
+            "\x1b[>0q",
+            "\x1b[?u",
+            "\x05",
         ] {
             assert_eq!(filtered(format!("a{query}b").as_bytes()), b"ab", "{query:?}");
         }
-        for kept in ["\x1b[31m", "\x1b[?1049h", "\x1b]0;what?\x07", "\x1b]8;;http://h/?\x1b\\", "\x1b[22;0t", "\x1b[!p", "\x1b[>4;2m", "\x1b(B", "\x1b[2 q"] {
+        for kept in [
+            "\x1b[31m",
+            "\x1b[?1049h",
+            "\x1b]0;what?\x07",
+            "\x1b]8;;http://h/?\x1b\\",
+            "\x1b[22;0t",
+            "\x1b[!p",
+            "\x1b[>4;2m",
+            "\x1b(B",
+            "\x1b[2 q",
+        ] {
             assert_eq!(filtered(kept.as_bytes()), kept.as_bytes(), "{kept:?}");
         }
     }

@@ -61,7 +61,11 @@ impl Ring {
         if self.base == 0 {
             return 0;
         }
-        self.bytes.iter().take(LINE_SEARCH).position(|&byte| byte == b'\n').map_or(self.base, |at| self.base + at as u64 + 1)
+        self.bytes
+            .iter()
+            .take(LINE_SEARCH)
+            .position(|&byte| byte == b'\n')
+            .map_or(self.base, |at| self.base + at as u64 + 1)
     }
 
     /// Whether the next byte would start a line.

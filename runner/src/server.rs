@@ -77,12 +77,17 @@ impl Server {
     fn assign(&self, assign: Assign) -> StatusCode {
         let mut phase = self.lock();
         let waiting = match &mut *phase {
-            Phase::Assigned(held) if (held.session, held.epoch) == (assign.session, assign.epoch) => return StatusCode::OK,
+            Phase::Assigned(held) if (held.session, held.epoch) == (assign.session, assign.epoch) => {
+                return StatusCode::OK;
+            }
             Phase::Assigned(_) => return StatusCode::CONFLICT,
             Phase::Blank(waiting) => waiting.take(),
         };
         let screen = Screen::default();
-        let set_size = { let screen = screen.clone(); Box::new(move |size| screen.resize(size)) };
+        let set_size = {
+            let screen = screen.clone();
+            Box::new(move |size| screen.resize(size))
+        };
         let size = Size { columns: assign.spec.cols, rows: assign.spec.rows };
         let (terminal, typed) = Terminal::new(title(&assign.spec.command), size, self.ring_bytes, set_size);
         let (terminal, ender) = (Arc::new(terminal), Ender::default());
@@ -94,13 +99,11 @@ impl Server {
         };
         let session = Session { assign, terminal, typed, screen, ender };
         // Nobody waits any more when the runner is about to exit.
-        match waiting.map(|waiting| waiting.send(session)) {
-            Some(Ok(())) => {
-                *phase = Phase::Assigned(Arc::new(held));
-                StatusCode::OK
-            }
-            _ => StatusCode::CONFLICT,
+        if waiting.is_none_or(|waiting| waiting.send(session).is_err()) {
+            return StatusCode::CONFLICT;
         }
+        *phase = Phase::Assigned(Arc::new(held));
+        StatusCode::OK
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Phase> {
@@ -115,7 +118,8 @@ impl Server {
 
 /// ttyd's title: the command and the host.
 fn title(command: &str) -> String {
-    let line: String = command.lines().next().unwrap_or_default().chars().filter(|c| !c.is_control()).take(60).collect();
+    let line: String =
+        command.lines().next().unwrap_or_default().chars().filter(|c| !c.is_control()).take(60).collect();
     let host = nix::unistd::gethostname().unwrap_or_default();
     format!("{line} ({})", host.to_string_lossy())
 }
@@ -194,7 +198,8 @@ async fn read<T: DeserializeOwned>(body: Body) -> Result<T, Response> {
         .map_err(|_| refused(StatusCode::REQUEST_TIMEOUT, "the body did not come in time\n"))?
         .map_err(|_| refused(StatusCode::PAYLOAD_TOO_LARGE, "the body is too long or was cut\n"))?;
     // The error is not echoed: it may quote what is secret.
-    serde_json::from_slice(&bytes).map_err(|_| refused(StatusCode::UNPROCESSABLE_ENTITY, "the body is not understood\n"))
+    serde_json::from_slice(&bytes)
+        .map_err(|_| refused(StatusCode::UNPROCESSABLE_ENTITY, "the body is not understood\n"))
 }
 
 async fn put_assign(State(server): State<Arc<Server>>, _: Authorized, body: Body) -> Result<StatusCode, Response> {

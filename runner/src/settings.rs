@@ -12,7 +12,12 @@ use url::Url;
 
 /// The command line as it was given; [`Args::settings`] judges it.
 #[derive(Debug, Parser)]
-#[command(name = "cliscale-runner", version, args_override_self = true, about = "Runs one session: fetches code, runs a command, shows its terminal")]
+#[command(
+    name = "cliscale-runner",
+    version,
+    args_override_self = true,
+    about = "Runs one session: fetches code, runs a command, shows its terminal"
+)]
 pub struct Args {
     /// The controller's internal address, `http://HOST[:PORT]`
     #[arg(long, env = "CLISCALE_CONTROLLER_URL", value_name = "URL")]
@@ -129,7 +134,8 @@ impl Args {
 /// Collects what is wrong instead of stopping at the first.
 trait Findings {
     fn checked<T>(&mut self, flag: &str, text: &str, parse: impl Fn(&str) -> Result<T, String>) -> Option<T>;
-    fn required<T>(&mut self, flag: &str, text: Option<String>, parse: impl Fn(&str) -> Result<T, String>) -> Option<T>;
+    fn required<T>(&mut self, flag: &str, text: Option<String>, parse: impl Fn(&str) -> Result<T, String>)
+    -> Option<T>;
 }
 
 impl Findings for Vec<String> {
@@ -137,7 +143,12 @@ impl Findings for Vec<String> {
         parse(text).map_err(|why| self.push(format!("{flag} {text:?}: {why}"))).ok()
     }
 
-    fn required<T>(&mut self, flag: &str, text: Option<String>, parse: impl Fn(&str) -> Result<T, String>) -> Option<T> {
+    fn required<T>(
+        &mut self,
+        flag: &str,
+        text: Option<String>,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> Option<T> {
         let Some(text) = text.filter(|text| !text.is_empty()) else {
             let variable = flag.trim_start_matches('-').replace('-', "_").to_uppercase();
             self.push(format!("{flag} (or CLISCALE_{variable}) is missing"));

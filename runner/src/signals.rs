@@ -14,9 +14,8 @@ use crate::tree;
 
 const STOPPING: [i32; 3] = [SIGTERM, SIGINT, SIGHUP];
 /// Their default action would end or stop this process. They mean nothing here, whoever sends them.
-const MEANINGLESS: [i32; 12] = [
-    SIGQUIT, SIGUSR1, SIGUSR2, SIGALRM, SIGVTALRM, SIGPROF, SIGTSTP, SIGTTIN, SIGTTOU, SIGXCPU, SIGXFSZ, SIGTRAP,
-];
+const MEANINGLESS: [i32; 12] =
+    [SIGQUIT, SIGUSR1, SIGUSR2, SIGALRM, SIGVTALRM, SIGPROF, SIGTSTP, SIGTTIN, SIGTTOU, SIGXCPU, SIGXFSZ, SIGTRAP];
 
 /// Starts to listen for signals; the token is cancelled by the first that is obeyed.
 pub fn listen() -> io::Result<CancellationToken> {

@@ -99,8 +99,7 @@ impl Terminal {
             last_operator: now,
         };
         let sid = uuid::Uuid::new_v4().simple().to_string();
-        let terminal =
-            Self { sid, title, state: Mutex::new(state), changed: watch::Sender::new(()), input, set_size };
+        let terminal = Self { sid, title, state: Mutex::new(state), changed: watch::Sender::new(()), input, set_size };
         (terminal, typed)
     }
 

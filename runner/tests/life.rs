@@ -9,7 +9,7 @@ use rig::{Rig, SOON, Setup, eventually, is_alive};
 use session::frames::close;
 use session::{EndReason, SessionSpec, Stage};
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_exit_is_reported_with_its_code_or_signal() {
     for (command, code, signal) in [
         ("true", 0, None),
@@ -32,7 +32,7 @@ async fn an_exit_is_reported_with_its_code_or_signal() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_failed_install_ends_the_session_with_its_code() {
     let rig = Rig::start().await;
     rig.assign(SessionSpec { install_cmd: Some("echo no luck; exit 42".into()), ..rig.spec("echo never") }).await;
@@ -45,7 +45,7 @@ async fn a_failed_install_ends_the_session_with_its_code() {
     assert_eq!(late.exit.unwrap().reason, EndReason::InstallFailed);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn code_that_cannot_be_fetched_ends_the_session_with_a_sentence() {
     let rig = Rig::start().await;
     rig.assign(SessionSpec { code_url: "/no/such/folder".into(), ..rig.spec("echo never") }).await;
@@ -56,7 +56,7 @@ async fn code_that_cannot_be_fetched_ends_the_session_with_a_sentence() {
     assert!(late.has(&ended.message.unwrap()), "{:?}", late.text());
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn npm_installs_by_itself() {
     let rig = Rig::start().await;
     let package = r#"{"name": "x", "version": "1.0.0", "scripts": {"postinstall": "echo installed-$((40+2))"}}"#;
@@ -77,7 +77,7 @@ async fn daemon_pid(rig: &Rig) -> i32 {
     eventually("the daemon's number", || std::fs::read_to_string(&file).ok()?.trim().parse().ok()).await
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn daemons_are_gone_when_the_session_has_ended() {
     let rig = Rig::running(&format!("{DAEMON} exit 5")).await;
     let daemon = daemon_pid(&rig).await;
@@ -85,10 +85,11 @@ async fn daemons_are_gone_when_the_session_has_ended() {
     assert!(!is_alive(daemon));
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_install_may_leave_a_service_for_the_command() {
     let rig = Rig::start().await;
-    rig.assign(SessionSpec { install_cmd: Some(DAEMON.to_owned()), ..rig.spec("kill -0 $(cat daemon) && read x") }).await;
+    rig.assign(SessionSpec { install_cmd: Some(DAEMON.to_owned()), ..rig.spec("kill -0 $(cat daemon) && read x") })
+        .await;
     let daemon = daemon_pid(&rig).await;
     let mut operator = rig.operator("a").await;
     operator.wait_for("› running", SOON).await.unwrap();
@@ -98,7 +99,7 @@ async fn an_install_may_leave_a_service_for_the_command() {
     assert!(!is_alive(daemon));
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ending_is_asked_for_first_and_enforced_then() {
     let rig = Rig::running("trap 'echo goodbye; exit 9' TERM; echo ready; while :; do sleep 0.05; done").await;
     let mut operator = rig.operator("a").await;
@@ -109,7 +110,8 @@ async fn ending_is_asked_for_first_and_enforced_then() {
     let exit = operator.exit.unwrap();
     assert_eq!((exit.reason, exit.code), (EndReason::Cancelled, Some(9)));
 
-    let mut stubborn = Rig::running(&format!("{DAEMON} trap '' HUP TERM; echo ready; while :; do sleep 0.1; done")).await;
+    let mut stubborn =
+        Rig::running(&format!("{DAEMON} trap '' HUP TERM; echo ready; while :; do sleep 0.1; done")).await;
     let mut operator = stubborn.operator("a").await;
     operator.wait_for("ready", SOON).await.unwrap();
     let asked = Instant::now();
@@ -125,7 +127,7 @@ async fn ending_is_asked_for_first_and_enforced_then() {
     assert!(asked.elapsed() < Duration::from_secs(15));
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_session_ends_at_its_deadline_and_when_nobody_cares() {
     let rig = Rig::start().await;
     rig.assign(SessionSpec { ttl_secs: 1, ..rig.spec("while :; do echo busy; sleep 0.1; done") }).await;
@@ -142,7 +144,7 @@ async fn a_session_ends_at_its_deadline_and_when_nobody_cares() {
     assert_eq!(rig.ended().await.reason, EndReason::Idle);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_fetch_can_be_cancelled() {
     let rig = Rig::start().await;
     // Accepts and never answers.
@@ -155,7 +157,7 @@ async fn a_fetch_can_be_cancelled() {
     assert_eq!((ended.reason, ended.exit_code), (EndReason::Cancelled, None));
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn being_told_to_stop_ends_the_session_and_the_runner() {
     let mut rig = Rig::running(&format!("{DAEMON} echo ready; sleep 1000")).await;
     let mut operator = rig.operator("a").await;
@@ -169,7 +171,7 @@ async fn being_told_to_stop_ends_the_session_and_the_runner() {
     assert!(!is_alive(daemon_pid(&rig).await));
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_launcher_that_is_gone_takes_everything_with_it() {
     let mut rig = Rig::with(Setup { lifeline: true, ..Setup::default() }).await;
     rig.assign(rig.spec(&format!("{DAEMON} echo ready; trap '' HUP TERM; while :; do sleep 1; done"))).await;
@@ -185,8 +187,18 @@ async fn a_launcher_that_is_gone_takes_everything_with_it() {
     assert_eq!(blank.exit_status().await.code(), Some(0));
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_standby_that_is_never_needed_leaves_in_peace() {
     let mut rig = Rig::with(Setup { flags: vec!["--max-idle-secs=1".into()], ..Setup::default() }).await;
     assert_eq!(rig.exit_status().await.code(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_runner_that_is_killed_takes_its_command_with_it() {
+    let mut rig = Rig::running("trap '' HUP TERM; echo $$ > $HOME/pid; while :; do sleep 1; done").await;
+    let file = rig.folder.path().join("home/pid");
+    let pid = eventually("its number", || std::fs::read_to_string(&file).ok()?.trim().parse().ok()).await;
+    rig.signal(Signal::SIGKILL);
+    rig.exit_status().await;
+    eventually("the command's end", || (!is_alive(pid)).then_some(())).await;
 }

@@ -2,15 +2,13 @@
 
 mod rig;
 
-use std::time::Duration;
-
 use http::StatusCode;
 use rig::{Rig, SOON, Setup, eventually, is_alive};
 use session::runner_api::PROTOCOL_VERSION;
 use session::{EndReason, RunnerId, SessionId, Stage};
 use testkit::fake_controller::FakeController;
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_runner_calls_home_with_its_address_and_a_secret() {
     let rig = Rig::start().await;
     let ready = rig.controller.heard().ready.unwrap();
@@ -19,13 +17,13 @@ async fn a_runner_calls_home_with_its_address_and_a_secret() {
     assert_eq!(ready.secret.expose().len(), 64);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_unspecified_listening_address_is_told_as_that_of_the_connection() {
     let rig = Rig::with(Setup { flags: vec!["--listen=0.0.0.0:0".into()], ..Setup::default() }).await;
     assert!(rig.address.starts_with("127.0.0.1:"), "{}", rig.address);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_session_is_assigned_once() {
     let rig = Rig::start().await;
     let assignment = rig.assignment(rig.spec("read x"));
@@ -43,7 +41,7 @@ async fn a_session_is_assigned_once() {
     assert_eq!(unsigned, 401);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_stage_is_lost_while_the_controller_is_away() {
     let rig = Rig::start().await;
     rig.controller.answer_with(Some(StatusCode::SERVICE_UNAVAILABLE));
@@ -59,7 +57,7 @@ async fn no_stage_is_lost_while_the_controller_is_away() {
     assert_eq!(rig.controller.heard().stage_names(), [Assigned, Fetching, Running, Ended]);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_fenced_runner_kills_everything_and_leaves() {
     let mut rig = Rig::with(Setup { flags: vec!["--heartbeat-secs=1".into()], ..Setup::default() }).await;
     rig.assign(rig.spec("echo $$ > $HOME/pid; sleep 1000")).await;
@@ -70,7 +68,7 @@ async fn a_fenced_runner_kills_everything_and_leaves() {
     assert!(!is_alive(pid));
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn heartbeats_say_whether_anybody_cares() {
     let rig = Rig::with(Setup { flags: vec!["--heartbeat-secs=1".into()], ..Setup::default() }).await;
     rig.assign(rig.spec("read x")).await;
@@ -90,7 +88,7 @@ fn refused(arguments: &[&str], token: Option<&str>) -> (Option<i32>, String) {
     (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_runner_that_is_not_wanted_says_why() {
     let controller = FakeController::start().await.unwrap();
     let (url, id) = (format!("--controller-url={}", controller.url()), format!("--runner-id={}", controller.runner()));
@@ -104,24 +102,34 @@ async fn a_runner_that_is_not_wanted_says_why() {
     assert!(code == Some(69) && said.contains("404"), "{code:?} {said}");
     let (code, said) = refused(&["--runner-id=x", "--linger-secs=y"], None);
     assert_eq!(code, Some(64));
-    assert!(said.contains("--controller-url") && said.contains("--runner-id") && said.contains("--linger-secs"), "{said}");
+    assert!(
+        said.contains("--controller-url") && said.contains("--runner-id") && said.contains("--linger-secs"),
+        "{said}"
+    );
     let (code, said) = refused(&[&url, &id], None);
     assert!(code == Some(64) && said.contains("CLISCALE_BOOT_TOKEN is missing"), "{said}");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_controller_that_comes_late_is_waited_for() {
     let controller = FakeController::start().await.unwrap();
     controller.answer_with(Some(StatusCode::BAD_GATEWAY));
     let mut runner = std::process::Command::new(env!("CARGO_BIN_EXE_cliscale-runner"))
-        .args(["--listen=127.0.0.1:0", "--controller-url", &controller.url(), "--runner-id", &controller.runner().to_string()])
+        .args([
+            "--listen=127.0.0.1:0",
+            "--controller-url",
+            &controller.url(),
+            "--runner-id",
+            &controller.runner().to_string(),
+        ])
         .env("CLISCALE_BOOT_TOKEN", controller.boot_token())
         .spawn()
         .unwrap();
-    tokio::time::timeout(Duration::from_millis(300), std::future::pending::<()>()).await.unwrap_err();
+    let turned_away = controller.wait_for(SOON, |heard| (heard.turned_away > 2).then_some(())).await;
     controller.answer_with(None);
     let heard = controller.wait_ready().await;
     runner.kill().unwrap();
     runner.wait().unwrap();
+    turned_away.unwrap();
     heard.unwrap();
 }

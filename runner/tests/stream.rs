@@ -13,12 +13,13 @@ use testkit::terminal_client::TerminalClient;
 async fn resume(rig: &Rig, from: &TerminalClient) -> TerminalClient {
     let bearer = rig.bearer();
     let headers = [("authorization", bearer.as_str()), (ROLE_HEADER, "operator"), (CLIENT_HEADER, "a")];
-    let mut next = TerminalClient::resume(&rig.ws_url(), &headers, &[TTY_R1], from.resume_point().unwrap()).await.unwrap();
+    let mut next =
+        TerminalClient::resume(&rig.ws_url(), &headers, &[TTY_R1], from.resume_point().unwrap()).await.unwrap();
     next.wait_until(SOON, "a start", |client| !client.starts.is_empty()).await.unwrap();
     next
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_flood_that_nobody_watches_ends_and_its_tail_is_replayed() {
     let rig = Rig::running("head -c 50000000 /dev/zero | tr '\\0' 'x' | fold -w 99; echo the last line").await;
     assert_eq!(rig.ended().await.exit_code, Some(0));
@@ -32,7 +33,7 @@ async fn a_flood_that_nobody_watches_ends_and_its_tail_is_replayed() {
     assert!(late.output.starts_with(b"xxxxx") && late.output.ends_with(b"the last line\r\n"));
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_viewer_that_does_not_read_holds_up_nobody_and_is_moved_on() {
     let rig = Rig::with(Setup { flags: vec!["--ring-bytes=65536".into()], ..Setup::default() }).await;
     rig.assign(rig.spec("read x; seq 1 3000000; echo finished; read y")).await;
@@ -50,27 +51,27 @@ async fn a_viewer_that_does_not_read_holds_up_nobody_and_is_moved_on() {
     assert!(slow.output.ends_with(b"2999999\r\n3000000\r\nfinished\r\n"));
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_paused_client_misses_nothing() {
     let rig = Rig::running("stty -echo; read x; seq 1 100000; echo finished; read y").await;
-    for mut client in [rig.stock("stock").await, rig.operator("ours").await] {
+    let mut clients = [rig.stock("stock").await, rig.operator("ours").await];
+    for client in &mut clients {
         client.wait_for("› running", SOON).await.unwrap();
         client.send(ClientFrame::Pause).await.unwrap();
-        client.type_text("\n").await.unwrap();
-        let paused = client.wait_for("finished", Duration::from_millis(700)).await;
-        if client.protocol.as_deref() == Some(TTY_R1) {
-            // The first round has printed everything already, before this one paused.
-            continue;
-        }
-        paused.unwrap_err();
+    }
+    let mut watching = rig.attach("watching", "viewer", TTY_R1).await;
+    clients[0].type_text("\n").await.unwrap();
+    watching.wait_for("finished\r\n", SOON).await.unwrap();
+    let expected: String = (1..=100000).map(|n| format!("{n}\r\n")).collect();
+    for client in &mut clients {
+        client.wait_for("100\r\n", Duration::from_millis(300)).await.unwrap_err();
         client.send(ClientFrame::Resume).await.unwrap();
         client.wait_for("finished\r\n", SOON).await.unwrap();
-        let expected: String = (1..=100000).map(|n| format!("{n}\r\n")).collect();
         assert!(client.text().contains(&expected));
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_that_acknowledges_is_sent_no_more_than_it_can_take() {
     let rig = Rig::running("seq 1 400000; echo finished; read y").await;
     let mut client = rig.operator("a").await;
@@ -86,7 +87,7 @@ async fn a_client_that_acknowledges_is_sent_no_more_than_it_can_take() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stream_that_is_cut_anywhere_resumes_to_the_byte() {
     let rig = Rig::running("for i in $(seq 1 3000); do echo \"$i é 漢字\"; done; echo finished; read x").await;
     let mut client = rig.operator("a").await;
@@ -119,7 +120,7 @@ async fn a_stream_that_is_cut_anywhere_resumes_to_the_byte() {
     assert_eq!(whole, fresh.output);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_foreign_stream_or_an_impossible_offset_starts_from_the_beginning() {
     let rig = Rig::running("echo hello; read x").await;
     let mut client = rig.operator("a").await;
@@ -137,7 +138,7 @@ async fn a_foreign_stream_or_an_impossible_offset_starts_from_the_beginning() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn input_arrives_exactly_once_across_reconnections() {
     let rig = Rig::running("stty raw -echo; echo ready; head -c 30000 > $HOME/got; echo finished; read x").await;
     let mut client = rig.operator("a").await;
@@ -173,7 +174,7 @@ async fn input_arrives_exactly_once_across_reconnections() {
     assert_eq!(client.wait_closed(SOON).await.unwrap(), Some(1002));
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn input_is_acknowledged_and_a_program_that_reads_nothing_holds_up_only_its_typist() {
     let rig = Rig::running("stty raw -echo; echo ready; sleep 2; echo still printing; sleep 1000").await;
     let mut client = rig.operator("a").await;
@@ -191,7 +192,7 @@ async fn input_is_acknowledged_and_a_program_that_reads_nothing_holds_up_only_it
     other.wait_for("still printing", SOON).await.unwrap();
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_interrupt_comes_through_a_flood() {
     let rig = Rig::running("trap 'echo interrupted; exit 4' INT; yes").await;
     let mut client = rig.operator("a").await;
@@ -203,10 +204,14 @@ async fn an_interrupt_comes_through_a_flood() {
     assert!(typed.elapsed() < Duration::from_secs(10));
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sizes_are_replayed_at_their_places() {
     let rig = Rig::start().await;
-    rig.assign(SessionSpec { cols: 90, ..rig.spec("stty -echo; echo one; read x; echo two; read x; echo three; read x") }).await;
+    rig.assign(SessionSpec {
+        cols: 90,
+        ..rig.spec("stty -echo; echo one; read x; echo two; read x; echo three; read x")
+    })
+    .await;
     rig.attach("b", "viewer", TTY_R1).await.wait_for("one\r\n", SOON).await.unwrap();
     let mut client = rig.operator("a").await;
     client.resize(120, 40).await.unwrap();

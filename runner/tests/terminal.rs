@@ -10,11 +10,12 @@ use session::runner_api::{CLIENT_HEADER, ROLE_HEADER};
 use session::{EndReason, Stage};
 use testkit::terminal_client::TerminalClient;
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_session_goes_through_its_stages_and_shows_all_of_them() {
     let mut rig = Rig::start().await;
     std::fs::write(rig.code().join("greeting"), "hello from the code\n").unwrap();
-    let spec = session::SessionSpec { install_cmd: Some("echo in; echo stalled".into()), ..rig.spec("cat greeting; exit 3") };
+    let spec =
+        session::SessionSpec { install_cmd: Some("echo in; echo stalled".into()), ..rig.spec("cat greeting; exit 3") };
     rig.assign(spec).await;
     let ended = rig.ended().await;
     assert_eq!((ended.reason, ended.exit_code, ended.signal), (EndReason::Exited, Some(3), None));
@@ -35,7 +36,7 @@ async fn a_session_goes_through_its_stages_and_shows_all_of_them() {
     assert_eq!(rig.exit_status().await.code(), Some(3));
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_viewers_see_the_same_and_a_viewer_cannot_type_or_resize() {
     let rig = Rig::running("stty -echo; while read line; do echo \"got $line\"; stty size; done").await;
     let mut operator = rig.operator("a").await;
@@ -57,7 +58,7 @@ async fn two_viewers_see_the_same_and_a_viewer_cannot_type_or_resize() {
     assert!(operator.resized.is_empty(), "it asked for the size itself");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stock_client_speaks_ttyd() {
     let rig = Rig::running("printf 'a\\033[6nb\\n'; read x; echo \"<$x>\"; printf 'c\\033[5nd\\n'; read y").await;
     rig.operator("first").await.wait_for("b\r\n", SOON).await.unwrap();
@@ -74,7 +75,7 @@ async fn a_stock_client_speaks_ttyd() {
     assert!(stock.exit.is_none());
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_hundred_quick_exits_arrive_whole() {
     let expected: String = (1..=20000).map(|n| format!("{n}\r\n")).collect();
     let expected = std::sync::Arc::new(expected);
@@ -87,7 +88,11 @@ async fn a_hundred_quick_exits_arrive_whole() {
             let protocol = if n % 2 == 0 { TTY } else { TTY_R1 };
             let mut client = rig.attach("c", "operator", protocol).await;
             assert_eq!(client.wait_closed(SOON).await.unwrap(), Some(close::ENDED), "run {n}");
-            assert!(client.text().ends_with(&*expected), "run {n} ends with {:?}", client.text().get(client.output.len() - 80..));
+            assert!(
+                client.text().ends_with(&*expected),
+                "run {n} ends with {:?}",
+                client.text().get(client.output.len() - 80..)
+            );
             assert!(protocol == TTY || client.exit.unwrap().code == Some(7));
             assert_eq!(rig.ended().await.exit_code, Some(7));
         })
@@ -97,7 +102,7 @@ async fn a_hundred_quick_exits_arrive_whole() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_has_not_the_secret_or_no_role_gets_nothing() {
     let rig = Rig::running("read x").await;
     let bearer = rig.bearer();
@@ -121,7 +126,7 @@ async fn who_has_not_the_secret_or_no_role_gets_nothing() {
     assert_eq!(status(vec![role(), ("authorization", bearer)], &["other", TTY]).await, None);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_message_above_the_limit_and_a_missing_hello_are_refused() {
     let rig = Rig::running("read x").await;
     let mut client = rig.operator("a").await;
@@ -140,7 +145,7 @@ async fn a_message_above_the_limit_and_a_missing_hello_are_refused() {
     bare.wait_until(SOON, "a start", |client| client.starts.len() == 1).await.unwrap();
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn garbage_and_silent_connections_harm_nobody() {
     let rig = Rig::running("read x; echo \"<$x>\"").await;
     let mut held = Vec::new();

@@ -23,6 +23,8 @@ pub struct Heard {
     pub ready: Option<Ready>,
     pub stages: Vec<StageReport>,
     pub heartbeats: Vec<Heartbeat>,
+    /// Calls that were answered as [`FakeController::answer_with`] says.
+    pub turned_away: u32,
 }
 
 impl Heard {
@@ -35,17 +37,12 @@ impl Heard {
     }
 }
 
-#[derive(Default)]
-struct Mood {
-    /// Answered to every call instead of the proper answer.
-    answer: Option<StatusCode>,
-}
-
 struct Shared {
     runner: RunnerId,
     boot_token: String,
     heard: watch::Sender<Heard>,
-    mood: Mutex<Mood>,
+    /// Answered to every call instead of the proper answer.
+    answer: Mutex<Option<StatusCode>>,
 }
 
 /// Dropping it stops it.
@@ -63,7 +60,7 @@ impl FakeController {
             runner: RunnerId::new(),
             boot_token: format!("boot-{}", uuid::Uuid::new_v4().simple()),
             heard: watch::Sender::default(),
-            mood: Mutex::default(),
+            answer: Mutex::default(),
         });
         let app = Router::new()
             .route("/internal/runners/{id}/ready", post(take_ready))
@@ -92,7 +89,7 @@ impl FakeController {
 
     /// Answers every call with `status` from now on; `None` makes it well again.
     pub fn answer_with(&self, status: Option<StatusCode>) {
-        self.shared.mood.lock().unwrap().answer = status;
+        *self.shared.answer.lock().unwrap() = status;
     }
 
     /// Waits until `found` finds something in what was heard.
@@ -145,7 +142,8 @@ type Answer = Result<StatusCode, StatusCode>;
 
 impl Shared {
     fn admit(&self, id: &str, headers: &HeaderMap, bearer: Option<&str>) -> Result<(), StatusCode> {
-        if let Some(status) = self.mood.lock().unwrap().answer {
+        if let Some(status) = *self.answer.lock().unwrap() {
+            self.heard.send_modify(|heard| heard.turned_away += 1);
             return Err(status);
         }
         if id != self.runner.to_string() {

@@ -51,7 +51,11 @@ pub struct Refused {
 
 impl TerminalClient {
     /// Connects without saying hello yet.
-    pub async fn open(url: &str, headers: &[(&str, &str)], protocols: &[&str]) -> anyhow::Result<Result<Self, Refused>> {
+    pub async fn open(
+        url: &str,
+        headers: &[(&str, &str)],
+        protocols: &[&str],
+    ) -> anyhow::Result<Result<Self, Refused>> {
         let mut request = url.into_client_request()?;
         if !protocols.is_empty() {
             let offered = HeaderValue::from_str(&protocols.join(", "))?;
@@ -93,9 +97,9 @@ impl TerminalClient {
 
     /// Connects and says a hello of 80x24.
     pub async fn connect(url: &str, headers: &[(&str, &str)], protocols: &[&str]) -> anyhow::Result<Self> {
-        let mut client = Self::open(url, headers, protocols).await?.map_err(|refused| {
-            anyhow::anyhow!("the upgrade was refused: {} {}", refused.status, refused.body)
-        })?;
+        let mut client = Self::open(url, headers, protocols)
+            .await?
+            .map_err(|refused| anyhow::anyhow!("the upgrade was refused: {} {}", refused.status, refused.body))?;
         client.hello(Hello { columns: Some(80), rows: Some(24), ..Hello::default() }).await?;
         Ok(client)
     }
@@ -107,9 +111,9 @@ impl TerminalClient {
         protocols: &[&str],
         resume: Resume,
     ) -> anyhow::Result<Self> {
-        let mut client = Self::open(url, headers, protocols).await?.map_err(|refused| {
-            anyhow::anyhow!("the upgrade was refused: {} {}", refused.status, refused.body)
-        })?;
+        let mut client = Self::open(url, headers, protocols)
+            .await?
+            .map_err(|refused| anyhow::anyhow!("the upgrade was refused: {} {}", refused.status, refused.body))?;
         client.hello(Hello { resume: Some(resume), ..Hello::default() }).await?;
         Ok(client)
     }
@@ -191,7 +195,12 @@ impl TerminalClient {
     }
 
     /// Takes frames in until `done`; an error when the connection or the time is over before.
-    pub async fn wait_until(&mut self, limit: Duration, what: &str, done: impl Fn(&Self) -> bool) -> anyhow::Result<()> {
+    pub async fn wait_until(
+        &mut self,
+        limit: Duration,
+        what: &str,
+        done: impl Fn(&Self) -> bool,
+    ) -> anyhow::Result<()> {
         let wait = async {
             while !done(self) {
                 if !self.take_one().await? && !done(self) {

@@ -2,6 +2,7 @@
 
 use gateway::GatewayConfig;
 use http::{HeaderMap, header};
+use service::PublicAddress;
 use session::{Role, SessionId};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -94,9 +95,16 @@ async fn the_page_says_what_browsers_may_do_with_it() {
     assert_eq!(page.headers[header::CACHE_CONTROL], "no-store");
     assert_eq!(page.headers[header::REFERRER_POLICY], "no-referrer");
     assert_eq!(page.headers[header::X_CONTENT_TYPE_OPTIONS], "nosniff");
-    assert_eq!(page.headers["cross-origin-opener-policy"], "same-origin");
+    assert!(!page.headers.contains_key("cross-origin-opener-policy"), "ignored on plain http, with a complaint");
     assert!(page.headers["permissions-policy"].to_str().unwrap().contains("camera=()"));
     assert_eq!(page.headers[header::CONTENT_TYPE], "text/html; charset=utf-8");
+
+    let public_url = Some("https://term.example".parse().unwrap());
+    let public = PublicAddress { public_url, ..PublicAddress::default() };
+    let secure = Harness::start_with(GatewayConfig { public, ..GatewayConfig::default() }).await;
+    let session = secure.queued().await;
+    let page = get(&secure, &format!("/ws/{}", session.id)).await;
+    assert_eq!(page.headers["cross-origin-opener-policy"], "same-origin");
 
     let embed_origins = vec!["https://a.example".parse().unwrap(), "http://localhost:3000".parse().unwrap()];
     let embedded = Harness::start_with(GatewayConfig { embed_origins, ..GatewayConfig::default() }).await;

@@ -29,6 +29,7 @@ pub struct Rig {
 }
 
 /// How a rig's runner differs from the usual.
+#[derive(Default)]
 pub struct Setup {
     pub flags: Vec<String>,
     /// Started as this user, who then owns the folder.
@@ -36,12 +37,6 @@ pub struct Setup {
     pub lifeline: bool,
     /// A program and its arguments that starts the runner.
     pub through: Vec<String>,
-}
-
-impl Default for Setup {
-    fn default() -> Self {
-        Self { flags: Vec::new(), uid: None, lifeline: false, through: Vec::new() }
-    }
 }
 
 impl Rig {

@@ -13,7 +13,7 @@ mod files;
 mod handle;
 mod spawn;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -98,6 +98,17 @@ enum Progress {
     Cleared,
 }
 
+/// The runners that this launcher started and whose end was not seen yet.
+#[derive(Clone)]
+struct Living(Arc<Inner>);
+
+impl Living {
+    fn pids(&self) -> HashSet<i32> {
+        let running = self.0.running.lock().unwrap_or_else(PoisonError::into_inner);
+        running.values().filter(|one| *one.progress.borrow() == Progress::Running).map(|one| one.handle.pid).collect()
+    }
+}
+
 impl ProcessLauncher {
     /// Makes the folders. On Linux this process becomes the reaper of what runners leave behind, so that the orphans
     /// of a runner that was killed come here instead of to init.
@@ -127,7 +138,8 @@ impl ProcessLauncher {
         let exited = running.progress.wait_for(|progress| *progress >= Progress::Exited);
         if tokio::time::timeout(self.0.config.grace, exited).await.is_err() {
             tracing::warn!(%runner, "a runner did not end when asked; killing it");
-            let left = kill(Tree::own(runner, self.files(runner).workspace, running.handle.clone())).await;
+            let (workspace, handle) = (self.files(runner).workspace, running.handle.clone());
+            let left = kill(Tree::own(runner, workspace, handle, Living(Arc::clone(&self.0)))).await;
             if left > 0 {
                 return Err(LaunchError::LeftOver(left));
             }

@@ -17,7 +17,7 @@ use tokio::sync::watch;
 
 use super::files::RunnerFiles;
 use super::tree::{Tree, handle_of};
-use super::{Launch, LaunchError, ProcessLauncher, Progress, Running, kill};
+use super::{Launch, LaunchError, Living, ProcessLauncher, Progress, Running, kill};
 
 /// All that a runner learns of our environment. Settings and keys of this server are not among it, nor is anything
 /// that merely happened to be set when it was started.
@@ -106,7 +106,7 @@ impl ProcessLauncher {
         progress.send_replace(Progress::Exited);
         let files = self.files(runner);
         note_end(runner, &status, started.elapsed(), &files.log);
-        let left = kill(Tree::own(runner, files.workspace.clone(), running.handle)).await;
+        let left = kill(Tree::own(runner, files.workspace.clone(), running.handle, Living(Arc::clone(&self.0)))).await;
         if left > 0 {
             tracing::error!(%runner, left, "processes of a runner could not be ended");
         }

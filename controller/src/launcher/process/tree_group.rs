@@ -8,6 +8,7 @@ use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 use session::RunnerId;
 
+use super::Living;
 use super::handle::Handle;
 
 /// Between two looks at processes that were killed.
@@ -18,7 +19,7 @@ pub(super) struct Tree(Option<Handle>);
 
 impl Tree {
     /// Of a runner that this process started.
-    pub fn own(_runner: RunnerId, _workspace: PathBuf, root: Handle) -> Self {
+    pub fn own(_runner: RunnerId, _workspace: PathBuf, root: Handle, _living: Living) -> Self {
         Self(Some(root))
     }
 

@@ -8,7 +8,8 @@
 //! - it works in the runner's workspace and has no terminal: a person's shell there has one, while a command lost its
 //!   own with the runner;
 //! - it became ours when its runner ended, and has the score that runners give to what they start. As long as a runner
-//!   lives, it is the one to inherit.
+//!   lives, it is the one to inherit. Runners themselves are ours too, and have that score for the moment in which they
+//!   start something: the living ones are known, and spared.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -21,6 +22,7 @@ use nix::unistd::{Pid, getpid};
 use procfs::process::{Process, Stat, all_processes};
 use session::RunnerId;
 
+use super::Living;
 use super::handle::Handle;
 use super::spawn::MARK;
 
@@ -36,8 +38,8 @@ pub(super) struct Tree {
     runner: RunnerId,
     workspace: PathBuf,
     root: Option<Handle>,
-    /// This process started the runner, and so inherits what it leaves.
-    own: bool,
+    /// This process started the runner, and so inherits what it leaves, beside the runners that live.
+    own: Option<Living>,
 }
 
 /// A process as it was found.
@@ -54,13 +56,13 @@ impl Found {
 
 impl Tree {
     /// Of a runner that this process started.
-    pub fn own(runner: RunnerId, workspace: PathBuf, root: Handle) -> Self {
-        Self { runner, workspace, root: Some(root), own: true }
+    pub fn own(runner: RunnerId, workspace: PathBuf, root: Handle, living: Living) -> Self {
+        Self { runner, workspace, root: Some(root), own: Some(living) }
     }
 
     /// Of a runner that an earlier process started.
     pub fn left_over(runner: RunnerId, workspace: PathBuf, root: Option<Handle>) -> Self {
-        Self { runner, workspace, root, own: false }
+        Self { runner, workspace, root, own: None }
     }
 
     /// Kills all of it; blocks until nothing is left or `limit` is over, and answers how many processes are left.
@@ -109,7 +111,7 @@ impl Tree {
     fn reap(&self, known: &HashSet<(i32, u64)>) {
         let everything = everything();
         let evidence = Evidence::of(self, &everything);
-        let runner = self.root.as_ref().filter(|_| self.own).map(|root| root.pid);
+        let runner = self.root.as_ref().filter(|_| self.own.is_some()).map(|root| root.pid);
         let dead = everything.iter().filter(|one| one.ended() && one.stat.ppid == getpid().as_raw());
         let dead = dead.filter(|one| Some(one.stat.pid) != runner);
         for one in dead.filter(|one| known.contains(&handle(&one.stat)) || evidence.shows(one)) {
@@ -124,8 +126,8 @@ struct Evidence<'a> {
     session: Option<i32>,
     mark: (std::ffi::OsString, std::ffi::OsString),
     workspace: &'a Path,
-    /// We inherit the runner's orphans, and know them by their score.
-    inherits: bool,
+    /// We inherit the runner's orphans, and know them by their score, except for these.
+    inherits: Option<HashSet<i32>>,
     user: u32,
 }
 
@@ -135,14 +137,15 @@ impl<'a> Evidence<'a> {
         let root = tree.root.as_ref().filter(|root| root.exists()).map(|root| root.pid);
         // A session keeps its number from being given again, so an absent leader's number still means its session,
         // provided that we know there was one: while the runner lives, or when it was our child until now.
-        let session = root.or(tree.root.as_ref().filter(|_| tree.own && at_root.is_none()).map(|root| root.pid));
+        let session = root.or(tree.root.as_ref().filter(|_| tree.own.is_some() && at_root.is_none()).map(|root| root.pid));
         let own_score = Process::myself().and_then(|own| own.oom_score_adj()).unwrap_or(COMMAND_SCORE);
         Self {
             root,
             session,
             mark: (MARK.into(), tree.runner.to_string().into()),
             workspace: &tree.workspace,
-            inherits: tree.own && root.is_none() && own_score < COMMAND_SCORE,
+            // Asked after the processes were listed: a runner that is among them is among the living, or ended since.
+            inherits: tree.own.as_ref().filter(|_| root.is_none() && own_score < COMMAND_SCORE).map(Living::pids),
             user: nix::unistd::geteuid().as_raw(),
         }
     }
@@ -151,7 +154,8 @@ impl<'a> Evidence<'a> {
         if Some(one.stat.pid) == self.root || Some(one.stat.session) == self.session {
             return true;
         }
-        let inherited = self.inherits && one.stat.ppid == getpid().as_raw();
+        let orphan = |spared: &HashSet<i32>| one.stat.ppid == getpid().as_raw() && !spared.contains(&one.stat.pid);
+        let inherited = self.inherits.as_ref().is_some_and(orphan);
         if inherited && one.process.oom_score_adj().is_ok_and(|score| score == COMMAND_SCORE) {
             return true;
         }
