@@ -188,6 +188,8 @@ async fn only_the_launched_runner_gets_in_and_only_from_its_own_address() {
     let standby = RunnerId::new();
     let digest = store::Digest::of(b"known token");
     world.store.add_runner(store::NewRunner { id: standby, boot_token: digest }, Time::now()).await.unwrap();
+    // The launcher has it, or the reconciler would find it missing.
+    world.launcher.add(FakeRunner::silent(standby));
     assert_eq!(ready("wrong", "127.0.0.1:5", &secret, 1).await, StatusCode::UNAUTHORIZED);
     assert_eq!(ready("known token", "127.0.0.1:5", &secret, 1).await, StatusCode::UNAUTHORIZED);
     let ready = |address: &str, secret: &str, protocol: u32| {

@@ -67,12 +67,18 @@ async fn git_trees_and_repositories_run_at_the_ref_that_was_asked_for() -> Resul
         (&*format!("/owner/repo/tree/{first}/app"), "first"),
     ] {
         let (view, text) = run(&stack, git.url(path).as_str(), "sh say.sh && ls .. | wc -l && exit 3").await?;
-        assert_eq!((view["endReason"].as_str(), view["exitCode"].as_i64()), (Some("exited"), Some(3)), "{path}: {text}");
+        assert_eq!(
+            (view["endReason"].as_str(), view["exitCode"].as_i64()),
+            (Some("exited"), Some(3)),
+            "{path}: {text}"
+        );
         assert!(text.contains(expected), "{path}: {text}");
     }
-    for (path, expected) in
-        [("/owner/repo.git#v1", "first"), ("/owner/repo.git#feature/with/slashes", "slashes"), ("/owner/repo.git#main", "main")]
-    {
+    for (path, expected) in [
+        ("/owner/repo.git#v1", "first"),
+        ("/owner/repo.git#feature/with/slashes", "slashes"),
+        ("/owner/repo.git#main", "main"),
+    ] {
         let (view, text) = run(&stack, git.url(path).as_str(), "sh app/say.sh").await?;
         assert!(view["exitCode"] == 0 && text.contains(expected), "{path}: {view} {text}");
     }

@@ -63,9 +63,9 @@ async fn everyone_sees_the_same_from_the_first_byte_and_a_viewer_cannot_type() -
 #[tokio::test]
 async fn a_resize_reaches_the_program() -> Result<()> {
     let stack = Stack::start().await?;
-    let entry = stack.run("trap 'stty size' WINCH; while :; do read -t 1; done").await?;
+    let entry = stack.run("trap 'stty size' WINCH; echo armed; while :; do read -t 1; done").await?;
     let mut client = connect(&entry, TTY_R1).await?;
-    stack.wait_for(id(&entry), "running", |view| view["state"] == "running").await?;
+    client.wait_for("armed", SOON).await?;
     client.resize(101, 33).await?;
     client.wait_for("33 101", SOON).await?;
     stack.stop().await?;
@@ -124,8 +124,7 @@ async fn a_deleted_session_ends_cancelled_and_its_viewers_are_told() -> Result<(
     let mut client = connect(&entry, TTY_R1).await?;
     stack.wait_for(id(&entry), "running", |view| view["state"] == "running").await?;
     for _ in 0..2 {
-        let (status, view) =
-            stack.call(Method::DELETE, &format!("/api/sessions/{}", id(&entry)), None).await?;
+        let (status, view) = stack.call(Method::DELETE, &format!("/api/sessions/{}", id(&entry)), None).await?;
         assert_eq!((status, view["endReason"].as_str()), (200, Some("cancelled")), "{view}");
     }
     assert_eq!(client.wait_closed(SOON).await?, Some(1000));
@@ -155,7 +154,12 @@ async fn one_quick_exit(stack: &Stack, expected: &str, protocol: &str) -> Result
     assert_eq!(client.wait_closed(SOON).await?, Some(1000));
     let text = client.text();
     // Before the command's own bytes come the stages' lines.
-    assert!(text.ends_with(expected), "{protocol}: {} bytes, ending {:?}", text.len(), &text[text.len().saturating_sub(40)..]);
+    assert!(
+        text.ends_with(expected),
+        "{protocol}: {} bytes, ending {:?}",
+        text.len(),
+        &text[text.len().saturating_sub(40)..]
+    );
     assert_eq!(stack.wait_ended(id(&entry)).await?["exitCode"], 7);
     Ok(())
 }

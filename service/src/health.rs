@@ -29,10 +29,7 @@ impl HealthState {
     }
 
     pub fn router(&self) -> Router {
-        Router::new()
-            .route("/healthz", get(show_health))
-            .route("/readyz", get(show_readiness))
-            .with_state(self.clone())
+        Router::new().route("/healthz", get(show_health)).route("/readyz", get(show_readiness)).with_state(self.clone())
     }
 }
 

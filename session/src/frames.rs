@@ -340,14 +340,21 @@ mod tests {
 
     fn client_frame() -> impl Strategy<Value = ClientFrame> {
         prop_oneof![
-            (".{0,20}", any::<Option<(u16, u16)>>(), any::<Option<(u64, u64)>>()).prop_map(|(auth_token, size, resume)| {
-                ClientFrame::Hello(Hello {
-                    auth_token,
-                    columns: size.map(|s| s.0),
-                    rows: size.map(|s| s.1),
-                    resume: resume.map(|(off, input)| Resume { sid: "s".into(), off, input, client: String::new() }),
-                })
-            }),
+            (".{0,20}", any::<Option<(u16, u16)>>(), any::<Option<(u64, u64)>>()).prop_map(
+                |(auth_token, size, resume)| {
+                    ClientFrame::Hello(Hello {
+                        auth_token,
+                        columns: size.map(|s| s.0),
+                        rows: size.map(|s| s.1),
+                        resume: resume.map(|(off, input)| Resume {
+                            sid: "s".into(),
+                            off,
+                            input,
+                            client: String::new(),
+                        }),
+                    })
+                }
+            ),
             bytes().prop_map(ClientFrame::Input),
             (any::<u64>(), bytes()).prop_map(|(at, bytes)| ClientFrame::InputAt(at, bytes)),
             size().prop_map(ClientFrame::Resize),

@@ -178,11 +178,8 @@ impl SessionSpec {
             idle_secs,
             in_place: request.in_place,
         };
-        let secrets = SessionSecrets {
-            env: request.env,
-            prompt: request.prompt.map(Secret::new),
-            code_auth: request.code_auth,
-        };
+        let secrets =
+            SessionSecrets { env: request.env, prompt: request.prompt.map(Secret::new), code_auth: request.code_auth };
         Ok((spec, secrets))
     }
 }
@@ -255,7 +252,8 @@ fn check_env(request: &CreateSession, found: &mut Findings) {
         if !is_env_name(name) {
             // The name is echoed shortened, since it may be anything.
             let shown: String = name.chars().take(40).collect();
-            found.refuse(&format!("env.{shown}"), "a name is a letter or _ and then letters, digits and _, at most 256");
+            found
+                .refuse(&format!("env.{shown}"), "a name is a letter or _ and then letters, digits and _, at most 256");
             continue;
         }
         if request.prompt.is_some() && matches!(name.as_str(), "PROMPT" | "CLAUDE_PROMPT") {
@@ -290,7 +288,10 @@ fn check_labels(labels: &BTreeMap<String, String>, found: &mut Findings) {
     for (key, value) in labels {
         let shown: String = key.chars().take(MAX_LABEL).collect();
         if !is_label(key) {
-            found.refuse(&format!("labels.{shown}"), "a key is 1 to 63 letters, digits, -, _ and ., alphanumeric at both ends");
+            found.refuse(
+                &format!("labels.{shown}"),
+                "a key is 1 to 63 letters, digits, -, _ and ., alphanumeric at both ends",
+            );
         }
         if !value.is_empty() && !is_label(value) {
             found.refuse(
@@ -360,8 +361,18 @@ mod tests {
         assert_eq!(
             fields(wrong),
             [
-                "code_url", "command", "install_cmd", "prompt", "env.1BAD", "env.PROMPT", "labels.-x", "labels.y", "cols",
-                "rows", "ttl_seconds", "idle_seconds"
+                "code_url",
+                "command",
+                "install_cmd",
+                "prompt",
+                "env.1BAD",
+                "env.PROMPT",
+                "labels.-x",
+                "labels.y",
+                "cols",
+                "rows",
+                "ttl_seconds",
+                "idle_seconds"
             ]
         );
     }

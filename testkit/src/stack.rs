@@ -65,7 +65,8 @@ impl StackOptions {
     pub async fn start(self) -> Result<Stack> {
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let temporary = if self.data_dir.is_none() { Some(tempfile::tempdir()?) } else { None };
-        let data_dir = self.data_dir.clone().unwrap_or_else(|| temporary.as_ref().expect("made above").path().join("data"));
+        let data_dir =
+            self.data_dir.clone().unwrap_or_else(|| temporary.as_ref().expect("made above").path().join("data"));
         std::fs::create_dir_all(&data_dir)?;
         let log = data_dir.join(format!("up-{}.log", uuid::Uuid::now_v7()));
         let mut child = Command::new(binary("cliscale"))

@@ -137,7 +137,8 @@ impl<'a> Evidence<'a> {
         let root = tree.root.as_ref().filter(|root| root.exists()).map(|root| root.pid);
         // A session keeps its number from being given again, so an absent leader's number still means its session,
         // provided that we know there was one: while the runner lives, or when it was our child until now.
-        let session = root.or(tree.root.as_ref().filter(|_| tree.own.is_some() && at_root.is_none()).map(|root| root.pid));
+        let session =
+            root.or(tree.root.as_ref().filter(|_| tree.own.is_some() && at_root.is_none()).map(|root| root.pid));
         let own_score = Process::myself().and_then(|own| own.oom_score_adj()).unwrap_or(COMMAND_SCORE);
         Self {
             root,
