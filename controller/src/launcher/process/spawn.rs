@@ -127,10 +127,11 @@ fn environment(own: impl Iterator<Item = (OsString, OsString)>) -> HashMap<OsStr
     own.filter(|(name, _)| passed(name)).collect()
 }
 
-/// A runner exits with its command's code, so a bad one is no news, unless it came too soon for any command.
+/// A runner exits with its command's code, so a bad one is no news: unless it is one of the runner's own (sysexits.h's
+/// EX_USAGE and EX_UNAVAILABLE) or a signal's, and came too soon for most commands.
 fn note_end(runner: RunnerId, status: &io::Result<ExitStatus>, lived: Duration, log: &Path) {
     match status {
-        Ok(status) if !status.success() && lived < STILLBORN => {
+        Ok(status) if matches!(status.code(), None | Some(64 | 69)) && lived < STILLBORN => {
             tracing::warn!(%runner, %status, log = last_words(log).unwrap_or_default(), "a runner ended at once");
         }
         Ok(status) => tracing::debug!(%runner, %status, "runner ended"),
