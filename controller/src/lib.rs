@@ -4,6 +4,7 @@
 pub mod api;
 pub mod auth;
 pub mod config;
+pub mod fault;
 pub mod keys;
 pub mod launcher;
 pub mod lifecycle;

@@ -107,7 +107,7 @@ async fn a_runner_gets_its_token_and_nothing_of_our_environment() {
     assert!(!env.contains("CARGO") && !env.contains("boot-token"), "{env}");
     assert_eq!(world.launcher.alive().await.unwrap(), [world.runner]);
     assert_eq!(world.launcher.workspace(world.runner), Some(world.workspace().canonicalize().unwrap()));
-    let mut exits = world.launcher.exits().unwrap();
+    let mut exits = world.launcher.news().unwrap();
     world.launcher.destroy(world.runner, None).await.unwrap();
     assert_eq!(exits.recv().await.unwrap(), world.runner);
     assert_eq!(world.launcher.alive().await.unwrap(), []);
@@ -120,7 +120,7 @@ async fn a_runner_gets_its_token_and_nothing_of_our_environment() {
 #[tokio::test]
 async fn a_runner_that_ends_by_itself_is_noticed_and_cleared_away() {
     let world = World::new("quits").await;
-    let mut exits = world.launcher.exits().unwrap();
+    let mut exits = world.launcher.news().unwrap();
     world.launcher.launch(world.order()).await.unwrap();
     assert_eq!(exits.recv().await.unwrap(), world.runner);
     until("it is cleared", || !world.workspace().exists()).await;
@@ -141,7 +141,7 @@ async fn destroying_a_runner_ends_everything_that_it_started() {
 #[tokio::test]
 async fn a_runner_that_is_killed_takes_everything_that_it_started_with_it() {
     let world = World::new("tree").await;
-    let mut exits = world.launcher.exits().unwrap();
+    let mut exits = world.launcher.news().unwrap();
     let handle = world.launch().await;
     let pids = world.pids(TREE).await;
     kill(pid_of(&handle));

@@ -4,11 +4,13 @@
 mod fixed;
 pub mod process;
 
+use std::net::IpAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use session::frames::Wire;
-use session::{RunnerId, Secret};
+use session::{EndReason, Ended, RunnerId, Secret};
 use tokio::sync::broadcast;
 use url::Url;
 
@@ -22,15 +24,18 @@ pub enum LauncherKind {
     Static,
     /// Runners are processes on this machine, without isolation from the user who started them.
     Process,
+    /// Each runner is a Job with one pod.
+    Kubernetes,
 }
 
 impl LauncherKind {
-    pub const ALL: [LauncherKind; 2] = [Self::Static, Self::Process];
+    pub const ALL: [LauncherKind; 3] = [Self::Static, Self::Process, Self::Kubernetes];
 
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Static => "static",
             Self::Process => "process",
+            Self::Kubernetes => "kubernetes",
         }
     }
 }
@@ -39,10 +44,48 @@ impl LauncherKind {
 #[derive(Debug, Clone)]
 pub struct Launch {
     pub runner: RunnerId,
-    /// What it proves itself with when it calls home. Reaches it on a private way: never by argument or environment.
+    /// What it proves itself with when it calls home: good once, from the runner's own address, until it has called.
     pub boot_token: Secret,
     /// Where it calls home.
     pub internal_url: Url,
+}
+
+/// What a launcher knows of one runner.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Condition {
+    /// Nothing is known against it.
+    Fine,
+    /// Its machine does not answer. It may live on, so it must be asked itself.
+    Doubtful,
+    /// It has ended, or will never serve.
+    Over(Verdict),
+}
+
+/// Why a runner is over, as its session's end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verdict {
+    pub reason: EndReason,
+    /// A sentence for the session's owner.
+    pub message: String,
+}
+
+impl Verdict {
+    pub fn new(reason: EndReason, message: impl Into<String>) -> Self {
+        Self { reason, message: message.into() }
+    }
+
+    pub fn ended(&self) -> Ended {
+        Ended::because(self.reason, self.message.clone())
+    }
+}
+
+/// The launcher knows that it could not launch anything now.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{reason}")]
+pub struct Unavailable {
+    /// For the caller: which part is away.
+    pub reason: &'static str,
+    pub retry_after: Duration,
 }
 
 /// Why a launcher could not do what it was asked. The text is for the log.
@@ -58,6 +101,12 @@ pub enum LaunchError {
     Unsupported,
     #[error("{0} processes could not be ended")]
     LeftOver(usize),
+    /// The engine is away or overloaded: the same request may work later.
+    #[error("{0}")]
+    Away(String),
+    /// The engine refused, and will refuse again.
+    #[error("{0}")]
+    Refused(String),
 }
 
 impl LaunchError {
@@ -65,6 +114,7 @@ impl LaunchError {
     pub fn caller_message(&self) -> &'static str {
         match self {
             Self::NoProgram(_) => "the runner program is missing on the server",
+            Self::Away(_) => "the cluster that runs sessions did not answer",
             _ => "the runner could not be started; the server's log has the reason",
         }
     }
@@ -85,7 +135,14 @@ pub trait Launcher: Send + Sync + 'static {
         None
     }
 
-    /// Makes a blank runner, and answers its handle: the launcher's own note by which it finds it again.
+    /// Whether it is worth trying to launch: asked before a session that needs a launch is created. Answers from what
+    /// is known, without asking anybody.
+    fn available(&self) -> Result<(), Unavailable> {
+        Ok(())
+    }
+
+    /// Makes a blank runner, and answers its handle: the launcher's own note by which it finds it again. Asked again for
+    /// the same runner, it answers the same.
     async fn launch(&self, request: Launch) -> Result<String, LaunchError>;
 
     /// The runners that exist now: every one whose launch has been answered and whose end has not been seen.
@@ -100,9 +157,21 @@ pub trait Launcher: Send + Sync + 'static {
         Ok(())
     }
 
-    /// Hears of runners as they end, where the launcher notices; the reconciler finds them all in any case.
-    fn exits(&self) -> Option<broadcast::Receiver<RunnerId>> {
+    /// Names runners whose [`Condition`] may have changed, where the launcher notices; the reconciler looks at all of
+    /// them in any case.
+    fn news(&self) -> Option<broadcast::Receiver<RunnerId>> {
         None
+    }
+
+    /// What is known of a runner that was launched, also for a while after it is gone.
+    fn condition(&self, _runner: RunnerId) -> Condition {
+        Condition::Fine
+    }
+
+    /// Whether a runner has this address, where the launcher can tell. Asked when a call home names an address that is
+    /// not its connection's own, since some networks rewrite that one.
+    fn has_address(&self, _runner: RunnerId, _address: IpAddr) -> bool {
+        false
     }
 
     /// The folder that a runner works in, where that is on this machine and still there.

@@ -117,7 +117,7 @@ impl Lifecycle {
         let lifecycle = Arc::clone(self);
         self.spawn(async move { lifecycle.keep_pruning().await });
         let lifecycle = Arc::clone(self);
-        self.spawn(async move { lifecycle.listen_to_exits().await });
+        self.spawn(async move { lifecycle.listen_to_news().await });
         // Not stopped by shutdown but told of it, so that it writes what it holds.
         let (writer, token) =
             (self.heartbeats.writer(Arc::clone(&self.store), &self.config.timing), self.shutdown.token());
@@ -147,10 +147,10 @@ impl Lifecycle {
         }
     }
 
-    async fn listen_to_exits(self: Arc<Self>) {
-        let Some(mut exits) = self.launcher.exits() else { return };
+    async fn listen_to_news(self: Arc<Self>) {
+        let Some(mut news) = self.launcher.news() else { return };
         loop {
-            match exits.recv().await {
+            match news.recv().await {
                 Ok(runner) => self.spawn_gone(runner),
                 // The reconciler finds what was missed.
                 Err(RecvError::Lagged(_)) => {}

@@ -207,7 +207,7 @@ impl Launcher for ProcessLauncher {
         if left == 0 { Ok(()) } else { Err(LaunchError::LeftOver(left)) }
     }
 
-    fn exits(&self) -> Option<broadcast::Receiver<RunnerId>> {
+    fn news(&self) -> Option<broadcast::Receiver<RunnerId>> {
         Some(self.0.exits.subscribe())
     }
 
