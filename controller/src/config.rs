@@ -1,10 +1,11 @@
 //! The settings of `cliscale-controller`: each is a flag and a `CLISCALE_*` variable. Everything that is wrong with
 //! them is reported at once.
 
-use std::fmt;
+mod launchers;
+mod values;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::str::FromStr;
 use std::time::Duration;
 
 use clap::Parser;
@@ -19,6 +20,10 @@ use url::Url;
 
 use crate::api::{ControllerConfig, DEFAULT_ISSUER};
 use crate::auth::BootstrapKey;
+use launchers::{LauncherFlags, Times};
+use values::{BaseUrl, required};
+
+pub use launchers::LauncherChoice;
 
 /// The controller: REST API, signing keys, launchers, reconciler.
 #[derive(Debug, Clone, Parser)]
@@ -45,21 +50,8 @@ pub struct Flags {
     /// A file with the API key. Otherwise the key is read from the variable CLISCALE_API_KEY or API_KEY.
     #[arg(long, env = "CLISCALE_API_KEY_FILE", value_name = "FILE")]
     api_key_file: Option<String>,
-    /// What gives sessions their terminal: static (a ttyd-compatible server at a fixed address) or process.
-    #[arg(long, env = "CLISCALE_LAUNCHER", value_name = "static|process", default_value = "process")]
-    launcher: String,
-    /// The static launcher's ttyd-compatible server.
-    #[arg(long, env = "CLISCALE_STATIC_BACKEND", value_name = "HOST:PORT")]
-    static_backend: Option<String>,
-    /// The process launcher's runner program; left out: cliscale-runner beside this program.
-    #[arg(long, env = "CLISCALE_RUNNER_BIN", value_name = "FILE")]
-    runner_bin: Option<String>,
-    /// The process launcher's folder for workspaces and logs.
-    #[arg(long, env = "CLISCALE_WORK_DIR", value_name = "DIR")]
-    work_dir: Option<String>,
-    /// Where runners reach the internal address; left out: the internal port on 127.0.0.1.
-    #[arg(long, env = "CLISCALE_INTERNAL_URL", value_name = "URL")]
-    internal_url: Option<String>,
+    #[command(flatten)]
+    launchers: LauncherFlags,
     /// How clients reach this server; left out: as their Host header says.
     #[arg(long, env = "CLISCALE_PUBLIC_URL", value_name = "URL")]
     public_url: Option<String>,
@@ -115,59 +107,16 @@ pub struct ServerConfig {
     pub launcher: LauncherChoice,
     /// Where runners call home; `None`: the internal port on this machine.
     pub internal_url: Option<Url>,
+    /// From a runner's creation to its call home.
+    pub boot_deadline: Duration,
+    /// Between a runner's heartbeats.
+    pub heartbeat: Duration,
     pub api: ControllerConfig,
     pub allow_private: bool,
     pub linger: Duration,
     pub retention: Retention,
     pub log_format: LogFormat,
     pub log_filter: String,
-}
-
-/// Which launcher, with what it needs.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum LauncherChoice {
-    Static { backend: String },
-    Process { runner_bin: Option<PathBuf>, work_dir: PathBuf },
-}
-
-/// `HOST:PORT`, checked for its form alone: the name may only resolve later.
-#[derive(Debug, Clone)]
-struct HostPort(String);
-
-impl FromStr for HostPort {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let (host, port) = text.rsplit_once(':').ok_or("expected HOST:PORT")?;
-        let known = url::Host::parse(host).is_ok() && port.parse::<u16>().is_ok_and(|port| port > 0);
-        if known { Ok(Self(text.to_owned())) } else { Err("expected HOST:PORT") }
-    }
-}
-
-/// An `http` or `https` URL of a whole host.
-#[derive(Debug, Clone)]
-struct BaseUrl(Url);
-
-impl FromStr for BaseUrl {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let url = Url::parse(text).map_err(|error| error.to_string())?;
-        let plain = url.query().is_none() && url.fragment().is_none() && url.username().is_empty();
-        if matches!(url.scheme(), "http" | "https") && url.has_host() && plain && url.path() == "/" {
-            return Ok(Self(url));
-        }
-        Err("expected http://HOST[:PORT] or https://HOST[:PORT]".to_owned())
-    }
-}
-
-impl fmt::Display for LauncherChoice {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Static { .. } => "static",
-            Self::Process { .. } => "process",
-        })
-    }
 }
 
 impl Flags {
@@ -186,13 +135,14 @@ impl Flags {
         let encryption_key_file = required(&mut settings, "--encryption-key-file", &self.encryption_key_file);
         let keys_dir = required(&mut settings, "--keys-dir", &self.keys_dir);
         let bootstrap = self.bootstrap(&mut settings, &variable);
-        let launcher = self.launcher(&mut settings);
-        let internal_url = settings.read_optional::<BaseUrl>("--internal-url", &self.internal_url);
         let api = self.api(&mut settings, &variable);
         let linger = settings.read_range("--linger-secs", &self.linger_secs, 0, 86_400);
+        let times = Times { linger, max_ttl: api.as_ref().map(|api| api.limits.max_ttl) };
+        let runners = self.launchers.read(&mut settings, times);
         let hours = settings.read_range("--keep-sessions-hours", &self.keep_sessions_hours, 1, 24 * 3650);
         let log_format = settings.read("--log-format", &self.log_format);
         settings.finish(|| {
+            let runners = runners?;
             Some(ServerConfig {
                 listen: listen?,
                 internal_listen: internal_listen?,
@@ -201,8 +151,10 @@ impl Flags {
                 encryption_key_file: encryption_key_file?,
                 keys_dir: keys_dir?,
                 bootstrap: bootstrap?,
-                launcher: launcher?,
-                internal_url: internal_url.map(|BaseUrl(url)| url),
+                launcher: runners.choice,
+                internal_url: runners.internal_url,
+                boot_deadline: runners.boot_deadline,
+                heartbeat: runners.heartbeat,
                 api: api?,
                 allow_private: self.allow_private_code_hosts,
                 linger: Duration::from_secs(linger?),
@@ -228,23 +180,6 @@ impl Flags {
             Some(key) => Some(BootstrapKey::Given(Secret::new(key))),
             None => {
                 settings.refuse("--api-key-file", "needed, unless CLISCALE_API_KEY or API_KEY holds the API key");
-                None
-            }
-        }
-    }
-
-    fn launcher(&self, settings: &mut Settings) -> Option<LauncherChoice> {
-        match self.launcher.trim() {
-            "static" => {
-                let HostPort(backend) = required(settings, "--static-backend", &self.static_backend)?;
-                Some(LauncherChoice::Static { backend })
-            }
-            "process" => Some(LauncherChoice::Process {
-                runner_bin: settings.read_optional("--runner-bin", &self.runner_bin),
-                work_dir: required(settings, "--work-dir", &self.work_dir)?,
-            }),
-            other => {
-                settings.refuse("--launcher", format!("{other:?}: static and process are possible"));
                 None
             }
         }
@@ -286,14 +221,6 @@ impl Flags {
         };
         Some(config.with_create_rate(create_rate))
     }
-}
-
-fn required<T: FromStr<Err: fmt::Display>>(settings: &mut Settings, flag: &str, text: &Option<String>) -> Option<T> {
-    if text.as_deref().is_none_or(|text| text.trim().is_empty()) {
-        settings.refuse(flag, "needed");
-        return None;
-    }
-    settings.read_optional(flag, text)
 }
 
 #[cfg(test)]

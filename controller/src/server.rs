@@ -19,8 +19,9 @@ use crate::api::Controller;
 use crate::auth::ensure_bootstrap_key;
 use crate::config::{LauncherChoice, ServerConfig};
 use crate::keys::KeyRing;
-use crate::launcher::{Launcher, ProcessLauncher, ProcessLauncherConfig, StaticLauncher};
-use crate::lifecycle::{Lifecycle, LifecycleConfig};
+use crate::launcher::{KubernetesConfig, KubernetesLauncher, Launcher};
+use crate::launcher::{ProcessLauncher, ProcessLauncherConfig, StaticLauncher};
+use crate::lifecycle::{Lifecycle, LifecycleConfig, Timing};
 
 /// How long runners have to go once the process was told to stop.
 const END_DEADLINE: Duration = Duration::from_secs(10);
@@ -59,9 +60,10 @@ impl Running {
             Some(url) => url.clone(),
             None => Url::parse(&format!("http://127.0.0.1:{}", internal.local_addr()?.port()))?,
         };
-        let launcher = launcher(&config)?;
+        let launcher = launcher(&config).await?;
         let lifecycle_config = lifecycle_config(&config, internal_url);
         let lifecycle = Lifecycle::new(Arc::clone(&store), launcher, lifecycle_config, &metrics, shutdown.clone());
+        // Jobs outlive us, and other controllers look after them, too: nothing of theirs is left over.
         let ends_runners = matches!(config.launcher, LauncherChoice::Process { .. });
         if ends_runners {
             lifecycle.recover().await.context("what an earlier run left cannot be ended")?;
@@ -112,7 +114,7 @@ async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address).await.with_context(|| format!("{address} cannot be listened on"))
 }
 
-fn launcher(config: &ServerConfig) -> anyhow::Result<Arc<dyn Launcher>> {
+async fn launcher(config: &ServerConfig) -> anyhow::Result<Arc<dyn Launcher>> {
     Ok(match &config.launcher {
         LauncherChoice::Static { backend } => Arc::new(StaticLauncher::new(backend.clone())),
         LauncherChoice::Process { runner_bin, work_dir } => {
@@ -125,6 +127,9 @@ fn launcher(config: &ServerConfig) -> anyhow::Result<Arc<dyn Launcher>> {
             let defaults = ProcessLauncherConfig::new(runner_bin, work_dir);
             Arc::new(ProcessLauncher::new(ProcessLauncherConfig { linger: config.linger, ..defaults })?)
         }
+        LauncherChoice::Kubernetes(kubernetes) => {
+            Arc::new(KubernetesLauncher::connect(KubernetesConfig::clone(kubernetes)).await?)
+        }
     })
 }
 
@@ -135,5 +140,16 @@ fn lifecycle_config(config: &ServerConfig, internal_url: Url) -> LifecycleConfig
         allow_private: config.allow_private,
         allow_local: limits.local,
     };
-    LifecycleConfig { retention: config.retention, linger: config.linger, ..LifecycleConfig::new(fetch, internal_url) }
+    let mut timing = Timing::default();
+    if matches!(config.launcher, LauncherChoice::Kubernetes(_)) {
+        // Two heartbeats with their jitter, as by default.
+        timing.idle_margin = config.heartbeat * 5 / 2;
+    }
+    LifecycleConfig {
+        boot_deadline: config.boot_deadline,
+        retention: config.retention,
+        linger: config.linger,
+        timing,
+        ..LifecycleConfig::new(fetch, internal_url)
+    }
 }

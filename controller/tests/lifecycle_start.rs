@@ -3,12 +3,14 @@
 
 mod lifecycle_world;
 
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
 use controller::lifecycle::Lifecycle;
 use http::StatusCode;
 use jiff::SignedDuration;
 use lifecycle_world::{Answer, Boot, FakeRunner, World, until};
 use session::{EndReason, Secret, Stage};
-use std::time::Duration;
 use store::{NewRunner, Placement, RunnerCall, RunnerState, Store, Time};
 
 #[tokio::test]
@@ -102,6 +104,109 @@ async fn a_launch_that_fails_ends_the_session_with_words_for_its_owner() {
     while world.row(row).await.state != RunnerState::Gone {
         tokio::task::yield_now().await;
     }
+}
+
+#[tokio::test]
+async fn a_launch_that_the_engine_refuses_ends_the_session_with_the_engines_words() {
+    let world = World::new([Boot::Refused("exceeded quota: sessions, used: count/jobs.batch=5")]).await;
+    let session = world.create().await;
+    let ended = world.until_ended(session.id).await;
+    let message = "the cluster refused to start a runner: exceeded quota: sessions, used: count/jobs.batch=5";
+    assert_eq!((ended.reason, &*ended.message.unwrap()), (EndReason::StartFailed, message));
+    assert_eq!(world.launcher.attempts.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn while_the_engine_is_away_the_session_waits_and_no_other_controller_interferes() {
+    let world = World::with(vec![Boot::Away; 12], |config| {
+        config.timing.launch_grace = Duration::from_millis(500);
+        config.timing.launch_retry.1 = Duration::from_millis(200);
+    })
+    .await;
+    // Another one, which takes a runner that nobody launches for half a second for its own to replace.
+    let other =
+        world.twin_with(|config| config.timing.launch_grace = Duration::from_millis(500)).await;
+    other.lifecycle.run();
+    let session = world.create().await;
+    until("it is tried", || world.launcher.attempts.load(Ordering::SeqCst) > 8).await;
+    let waiting = world.session(session.id).await;
+    assert_eq!((waiting.stage, waiting.epoch, waiting.runner), (Stage::Queued, 1, session.runner));
+    let runner = world.assigned(session.id).await;
+    assert_eq!(Some(runner.id), session.runner);
+    assert_eq!(world.launcher.launches(), 1);
+    assert!(world.metric("cliscale_launch_retries_total").await >= 12.0);
+}
+
+#[tokio::test]
+async fn an_engine_that_stays_away_ends_the_session_at_the_boot_deadline() {
+    let world = World::with(vec![Boot::Away; 1000], |config| config.boot_deadline = Duration::from_millis(400)).await;
+    let session = world.create().await;
+    let ended = world.until_ended(session.id).await;
+    assert_eq!(
+        (ended.reason, &*ended.message.unwrap()),
+        (EndReason::StartFailed, "the cluster that runs sessions did not answer")
+    );
+    let attempts = world.launcher.attempts.load(Ordering::SeqCst);
+    assert!((3..40).contains(&attempts), "{attempts}");
+}
+
+#[tokio::test]
+async fn a_session_that_is_ended_while_the_engine_is_away_is_launched_no_more() {
+    let world = World::new(vec![Boot::Away; 6]).await;
+    let session = world.create().await;
+    until("it is tried", || world.launcher.attempts.load(Ordering::SeqCst) > 1).await;
+    world.lifecycle.end(session.id, session::Ended::because(EndReason::Cancelled, "enough")).await.unwrap();
+    let runner = session.runner.unwrap();
+    while world.row(runner).await.state != RunnerState::Gone {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert!(world.stop().await);
+    assert_eq!(world.launcher.launches(), 0);
+    assert!(world.launcher.attempts.load(Ordering::SeqCst) <= 6);
+}
+
+#[tokio::test]
+async fn a_stop_leaves_a_session_whose_engine_is_away_to_the_next_controller() {
+    let world = World::with(vec![Boot::Away; 3], |config| {
+        config.timing.launch_retry = (Duration::from_secs(600), Duration::from_secs(600));
+        config.boot_deadline = Duration::from_secs(6000);
+    })
+    .await;
+    let session = world.create().await;
+    until("it is tried", || world.launcher.attempts.load(Ordering::SeqCst) == 1).await;
+    assert!(world.stop().await);
+    let left = world.session(session.id).await;
+    assert_eq!((left.stage, left.ended, left.runner), (Stage::Queued, None, session.runner));
+    assert_ne!(world.row(session.runner.unwrap()).await.state, RunnerState::Gone);
+    let next = world.twin_with(|config| config.timing.launch_grace = Duration::ZERO).await;
+    next.lifecycle.run();
+    next.assigned(session.id).await;
+}
+
+#[tokio::test]
+async fn a_stop_ends_no_session() {
+    let world = World::new([]).await;
+    let session = world.create().await;
+    world.assigned(session.id).await;
+    assert!(world.stop().await);
+    let record = world.session(session.id).await;
+    assert_eq!((record.stage, record.ended), (Stage::Assigned, None));
+    assert!(world.launcher.runner(session.runner.unwrap()).is_some());
+}
+
+#[tokio::test]
+async fn a_runner_that_was_launched_and_not_noted_is_recognised_and_not_launched_twice() {
+    let world = World::stopped([], |config| config.timing.launch_grace = Duration::ZERO).await;
+    let plan = world.lifecycle.plan().unwrap();
+    let session = world.commit(&plan, Time::now() - SignedDuration::from_secs(11), 600).await;
+    // Its controller died right after the launch; it has not called home yet.
+    world.launcher.add(FakeRunner::silent(session.runner.unwrap()));
+    for _ in 0..3 {
+        world.lifecycle.reconcile().await.unwrap();
+    }
+    assert_eq!(world.session(session.id).await.epoch, 1);
+    assert!(world.launcher.runner(session.runner.unwrap()).is_some());
+    assert_eq!(world.launcher.launches(), 0);
 }
 
 #[tokio::test]

@@ -44,8 +44,10 @@ pub mod viewer;
 
 /// How long viewers may take to be sent what is left when the runner is told to stop.
 const FLUSH_LIMIT: Duration = Duration::from_secs(5);
-/// How long the end's report is tried at least.
-const REPORT_LIMIT: Duration = Duration::from_secs(10);
+/// How long the end's report is tried while the controller or its database is away: nobody else knows the end.
+const REPORT_LIMIT: Duration = Duration::from_secs(900);
+/// How long the same is tried once the runner was told to stop: whoever stops one kills it before long.
+const STOPPED_LIMIT: Duration = Duration::from_secs(10);
 /// How long the same is tried when the launcher is gone, and most likely the controller with it.
 const ORPHAN_LIMIT: Duration = Duration::from_secs(1);
 
@@ -65,6 +67,8 @@ pub async fn run(
     orphaned: CancellationToken,
 ) -> anyhow::Result<ExitCode> {
     let stopped = signals::listen().context("signals cannot be listened for")?;
+    // In a pod's empty volume there is none yet.
+    std::fs::create_dir_all(&settings.home).with_context(|| format!("{} cannot be made", settings.home.display()))?;
     let listener = TcpListener::bind(settings.listen).await;
     let listener = listener.with_context(|| format!("cannot listen on {}", settings.listen))?;
     let bound = listener.local_addr()?;
@@ -116,7 +120,8 @@ impl Outside {
     /// The end that the first of them means to a session.
     async fn ended(&self) -> (EndReason, &'static str) {
         tokio::select! {
-            () = self.stopped.cancelled() => (EndReason::Cancelled, "The runner was told to stop."),
+            // By whom and why, such as an eviction, the controller knows better.
+            () = self.stopped.cancelled() => (EndReason::RunnerLost, "The runner was told to stop."),
             () = self.orphaned.cancelled() => (EndReason::RunnerLost, "The runner's launcher is gone."),
             () = self.fenced.cancelled() => (EndReason::RunnerLost, "The controller has given this runner up."),
         }
@@ -154,17 +159,13 @@ async fn serve_session(
     let reports = Reports::new(line, id, epoch);
     let ended = live_until_told(session, settings, oom, &reports, outside).await;
     tracing::info!(session = %id, reason = %ended.reason, code = ended.exit_code, signal = ended.signal, "ended");
-    // Whoever stops a runner kills it before long.
-    let report_limit = match outside.stopped.is_cancelled() {
-        true => REPORT_LIMIT,
-        false => settings.linger.max(REPORT_LIMIT),
-    };
     let assigned = server.assigned();
     let cancelled = ended.reason == EndReason::Cancelled;
-    let reported = reports.ended(ended.clone(), report_limit);
+    let reported = reports.ended(ended.clone(), settings.linger.max(REPORT_LIMIT));
     let stayed = linger(settings.linger, cancelled, assigned, outside);
     tokio::select! {
         _ = async { tokio::join!(reported, stayed) } => {}
+        () = async { outside.stopped.cancelled().await; tokio::time::sleep(STOPPED_LIMIT).await } => {}
         () = async { outside.orphaned.cancelled().await; tokio::time::sleep(ORPHAN_LIMIT).await } => {}
     }
     ended

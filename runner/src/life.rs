@@ -98,12 +98,7 @@ pub async fn live(mut session: Session, around: Surroundings<'_>) -> Ended {
 
 impl Session {
     async fn course(&mut self, around: &Surroundings<'_>) -> Ended {
-        around.reports.stage(Stage::Assigned);
-        let environment = Environment::new(self.assign.session, &self.assign.secrets, around.home);
-        let ended = match self.fetch(around).await {
-            Ok(folder) => self.run(around, &environment, &folder).await.unwrap_or_else(|ended| ended),
-            Err(ended) => ended,
-        };
+        let ended = self.perform(around).await.unwrap_or_else(|ended| ended);
         // Jobs see to their own; this is for what an install left behind when no command followed.
         tree::kill_all(Pid::from_raw(0), KILL_LIMIT).await;
         if !matches!(ended.reason, EndReason::Exited) {
@@ -111,6 +106,19 @@ impl Session {
             self.terminal.say(&format!("\x1b[0m\x1b[31m› {}\x1b[0m", printable(message)));
         }
         ended
+    }
+
+    async fn perform(&mut self, around: &Surroundings<'_>) -> Result<Ended, Ended> {
+        // Whoever assigned the session may have missed the answer, and then gives it to another runner. From this report
+        // on the controller does so no more, and a runner that was replaced before hears of it here. So nothing of the
+        // session is done any earlier: no command ever runs twice.
+        tokio::select! {
+            () = around.reports.assigned() => {}
+            asked = self.ender.asked() => return Err(asked),
+        }
+        let environment = Environment::new(self.assign.session, &self.assign.secrets, around.home);
+        let folder = self.fetch(around).await?;
+        self.run(around, &environment, &folder).await
     }
 
     async fn fetch(&self, around: &Surroundings<'_>) -> Result<PathBuf, Ended> {

@@ -1,5 +1,5 @@
 //! What the controller is told of the session: every stage in order and none lost, and that the runner lives.
-//! Neither ever holds up the session itself.
+//! Only the first report holds the session up, since it decides whether the session is this runner's.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,6 +27,8 @@ pub struct Reports {
     session: SessionId,
     epoch: u64,
     queue: mpsc::UnboundedSender<StageReport>,
+    /// Cancelled when the first report was taken.
+    taken: CancellationToken,
     sending: JoinHandle<()>,
 }
 
@@ -61,7 +63,16 @@ impl Reports {
     pub fn new(line: Line, session: SessionId, epoch: u64) -> Self {
         // Unbounded by type only: a session has five stages.
         let (queue, queued) = mpsc::unbounded_channel();
-        Self { session, epoch, queue, sending: tokio::spawn(deliver(line, queued)) }
+        let taken = CancellationToken::new();
+        let sending = tokio::spawn(deliver(line, queued, taken.clone()));
+        Self { session, epoch, queue, taken, sending }
+    }
+
+    /// The first report, which is waited for until the controller has taken it; for ever, when it has given this runner
+    /// up.
+    pub async fn assigned(&self) {
+        self.stage(Stage::Assigned);
+        self.taken.cancelled().await;
     }
 
     pub fn stage(&self, stage: Stage) {
@@ -83,12 +94,12 @@ impl Reports {
     }
 }
 
-async fn deliver(line: Line, mut queued: mpsc::UnboundedReceiver<StageReport>) {
+async fn deliver(line: Line, mut queued: mpsc::UnboundedReceiver<StageReport>, taken: CancellationToken) {
     while let Some(report) = queued.recv().await {
         let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
         loop {
             match line.post("stage", &report).await {
-                Ok(()) => break,
+                Ok(()) => break taken.cancel(),
                 Err(Undelivered::ForGood) => return,
                 Err(Undelivered::Yet) => backoff.wait().await,
             }

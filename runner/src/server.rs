@@ -128,7 +128,7 @@ fn title(command: &str) -> String {
 /// for: whoever stops this has seen to them.
 pub async fn serve(listener: TcpListener, server: Arc<Server>, stopping: CancellationToken) {
     let app = Router::new()
-        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/healthz", get(show_health))
         .route("/assign", put(put_assign))
         .route("/end", post(post_end))
         .route("/ws", get(get_ws))
@@ -200,6 +200,14 @@ async fn read<T: DeserializeOwned>(body: Body) -> Result<T, Response> {
     // The error is not echoed: it may quote what is secret.
     serde_json::from_slice(&bytes)
         .map_err(|_| refused(StatusCode::UNPROCESSABLE_ENTITY, "the body is not understood\n"))
+}
+
+/// Open to all. Who shows a secret asks for one runner, which may have lost its address to this one.
+async fn show_health(State(server): State<Arc<Server>>, headers: HeaderMap) -> (StatusCode, &'static str) {
+    match headers.contains_key(header::AUTHORIZATION) && !server.is_authorized(&headers) {
+        true => (StatusCode::UNAUTHORIZED, "another runner is here\n"),
+        false => (StatusCode::OK, "ok\n"),
+    }
 }
 
 async fn put_assign(State(server): State<Arc<Server>>, _: Authorized, body: Body) -> Result<StatusCode, Response> {

@@ -165,8 +165,8 @@ async fn being_told_to_stop_ends_the_session_and_the_runner() {
     rig.signal(Signal::SIGTERM);
     operator.wait_closed(SOON).await.unwrap();
     let exit = operator.exit.unwrap();
-    assert_eq!((exit.reason, exit.message.as_deref()), (EndReason::Cancelled, Some("The runner was told to stop.")));
-    assert_eq!(rig.ended().await.reason, EndReason::Cancelled);
+    assert_eq!((exit.reason, exit.message.as_deref()), (EndReason::RunnerLost, Some("The runner was told to stop.")));
+    assert_eq!(rig.ended().await.reason, EndReason::RunnerLost);
     assert_eq!(rig.exit_status().await.code(), Some(143));
     assert!(!is_alive(daemon_pid(&rig).await));
 }

@@ -44,17 +44,61 @@ async fn a_session_is_assigned_once() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_stage_is_lost_while_the_controller_is_away() {
     let rig = Rig::start().await;
+    rig.assign(rig.spec("read x; echo done")).await;
+    rig.controller.wait_stage(Stage::Running).await.unwrap();
     rig.controller.answer_with(Some(StatusCode::SERVICE_UNAVAILABLE));
-    rig.assign(rig.spec("echo done")).await;
     // The session does not wait for the controller.
     let mut operator = rig.operator("a").await;
+    operator.wait_until(SOON, "a start", |operator| !operator.starts.is_empty()).await.unwrap();
+    operator.type_text("\n").await.unwrap();
     operator.wait_closed(SOON).await.unwrap();
     assert!(operator.has("done"));
-    assert_eq!(rig.controller.heard().stage_names(), []);
+    rig.controller.wait_for(SOON, |heard| (heard.turned_away > 1).then_some(())).await.unwrap();
+    use Stage::*;
+    assert_eq!(rig.controller.heard().stage_names(), [Assigned, Fetching, Running]);
     rig.controller.answer_with(None);
     rig.ended().await;
-    use Stage::*;
     assert_eq!(rig.controller.heard().stage_names(), [Assigned, Fetching, Running, Ended]);
+}
+
+/// A session that would leave its trace, and the file where.
+fn traced(rig: &Rig) -> (session::SessionSpec, std::path::PathBuf) {
+    (rig.spec("echo ran >> $HOME/trace"), rig.folder.path().join("home/trace"))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_begun_before_the_controller_has_noted_whose_the_session_is() {
+    let rig = Rig::start().await;
+    rig.controller.answer_with(Some(StatusCode::SERVICE_UNAVAILABLE));
+    let (spec, trace) = traced(&rig);
+    rig.assign(spec).await;
+    rig.controller.wait_for(SOON, |heard| (heard.turned_away > 3).then_some(())).await.unwrap();
+    assert!(!trace.exists());
+    assert!(!rig.log().contains("fetching"), "{}", rig.log());
+    rig.controller.answer_with(None);
+    rig.ended().await;
+    assert_eq!(std::fs::read_to_string(trace).unwrap(), "ran\n");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_runner_whose_session_went_to_another_never_begins() {
+    let mut rig = Rig::start().await;
+    rig.controller.answer_with(Some(StatusCode::CONFLICT));
+    let (spec, trace) = traced(&rig);
+    rig.assign(spec).await;
+    rig.exit_status().await;
+    assert!(!trace.exists());
+    assert!(!rig.log().contains("fetching"), "{}", rig.log());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_runner_that_is_asked_for_another_one_says_that_it_is_not() {
+    let rig = Rig::start().await;
+    let url = format!("http://{}/healthz", rig.address);
+    let ask = async |secret: Option<&str>| {
+        testkit::plain_http::send(http::Method::GET, &url, secret, &()).await.unwrap().as_u16()
+    };
+    assert_eq!((ask(None).await, ask(Some(&rig.secret)).await, ask(Some("another's")).await), (200, 200, 401));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -36,7 +36,7 @@ words!(
         RateLimited = "rate_limited",
         /// As many sessions as this server may run are running.
         Capacity = "capacity",
-        /// The database is away, or the process is stopping.
+        /// The database or what starts runners is away, or the process is stopping.
         Unavailable = "unavailable",
         /// Our mistake.
         Internal = "internal",

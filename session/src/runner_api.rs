@@ -8,7 +8,7 @@
 //! Controller to runner (its one port), runner secret as bearer:
 //! - `PUT /assign` with [`Assign`] -> 200 (again for the same session and epoch) | 401 | 409
 //! - `POST /end` with [`End`] -> 202 (again while ending or ended) | 401
-//! - `GET /healthz` -> 200, open to all
+//! - `GET /healthz` -> 200, open to all | 401 when a secret is shown that is not this runner's
 //!
 //! Gateway to runner, runner secret as bearer: `GET /ws` upgrade, with [`ROLE_HEADER`] and [`CLIENT_HEADER`].
 
@@ -32,7 +32,7 @@ pub const CLIENT_HEADER: &str = "cliscale-client";
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Ready {
     pub protocol: u32,
-    /// `IP:PORT` where it listens. The IP must be the connection's own peer address.
+    /// `IP:PORT` where it listens. The IP must be the connection's own peer address, or the one that the launcher knows.
     pub address: std::net::SocketAddr,
     /// The secret that it just drew: 256 random bits in hex.
     pub secret: Secret,

@@ -4,6 +4,8 @@
 //! tested. What callers branch on is in the answer; [`StoreError`] is for what went wrong.
 
 mod access;
+pub mod migrations;
+pub mod postgres;
 mod records;
 mod runners;
 mod seal;

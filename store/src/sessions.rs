@@ -42,6 +42,8 @@ pub struct Rate {
 pub enum Placement {
     /// An idle runner, or this new one.
     Runner(NewRunner),
+    /// An idle runner. Where there is none, nothing is created: no other could be launched now.
+    IdleRunner,
     /// A ttyd-compatible server at a fixed address, `HOST:PORT`.
     Fixed { runner: RunnerId, address: String },
 }
@@ -65,6 +67,8 @@ pub enum Creation {
     AtCapacity {
         active: u32,
     },
+    /// An idle runner was wanted, and there is none.
+    NoIdleRunner,
 }
 
 /// How a report of a stage was taken.

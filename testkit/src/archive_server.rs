@@ -1,8 +1,9 @@
-//! An HTTP server on loopback for tests of downloads: it serves bytes well, slowly, or not to the end.
+//! An HTTP server for tests of downloads, on loopback unless told otherwise: it serves bytes well, slowly, or not to
+//! the end.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -65,11 +66,20 @@ pub struct ArchiveServer {
 
 impl ArchiveServer {
     pub async fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a loopback port");
-        let address = listener.local_addr().expect("a bound listener");
+        Self::listen(Ipv4Addr::LOCALHOST.into(), Ipv4Addr::LOCALHOST.into()).await
+    }
+
+    /// For those who see this machine at `host`.
+    pub async fn start_for(host: IpAddr) -> Self {
+        Self::listen(Ipv4Addr::UNSPECIFIED.into(), host).await
+    }
+
+    async fn listen(on: IpAddr, host: IpAddr) -> Self {
+        let listener = TcpListener::bind((on, 0)).await.expect("a free port");
+        let address = SocketAddr::new(host, listener.local_addr().expect("a bound listener").port());
         let shared = Arc::new(Shared::default());
         let app = Router::new().fallback(answer).with_state(shared.clone());
-        let task = tokio::spawn(async move { axum::serve(listener, app).await.expect("loopback serves") });
+        let task = tokio::spawn(async move { axum::serve(listener, app).await.expect("it serves") });
         Self { address, shared, task }
     }
 

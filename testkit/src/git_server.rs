@@ -1,7 +1,7 @@
-//! A git server on loopback: the real `git http-backend` behind HTTP, over bare repositories in a temporary folder.
+//! A git server, on loopback unless told otherwise: the real `git http-backend` behind HTTP, over bare repositories in a temporary folder.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
@@ -42,8 +42,17 @@ pub struct GitServer {
 
 impl GitServer {
     pub async fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a loopback port");
-        let address = listener.local_addr().expect("a bound listener");
+        Self::listen(Ipv4Addr::LOCALHOST.into(), Ipv4Addr::LOCALHOST.into()).await
+    }
+
+    /// For those who see this machine at `host`.
+    pub async fn start_for(host: IpAddr) -> Self {
+        Self::listen(Ipv4Addr::UNSPECIFIED.into(), host).await
+    }
+
+    async fn listen(on: IpAddr, host: IpAddr) -> Self {
+        let listener = TcpListener::bind((on, 0)).await.expect("a free port");
+        let address = SocketAddr::new(host, listener.local_addr().expect("a bound listener").port());
         let folder = tempfile::tempdir().expect("a temporary folder");
         let shared = Arc::new(Shared {
             root: folder.path().join("bare"),
@@ -54,7 +63,7 @@ impl GitServer {
         });
         std::fs::create_dir(&shared.root).expect("a new folder");
         let app = Router::new().fallback(answer).with_state(shared.clone());
-        let task = tokio::spawn(async move { axum::serve(listener, app).await.expect("loopback serves") });
+        let task = tokio::spawn(async move { axum::serve(listener, app).await.expect("it serves") });
         Self { address, shared, task, folder }
     }
 

@@ -1,8 +1,11 @@
 //! What tests need and no product holds: servers that behave as asked.
 
+pub mod api;
 pub mod archive_server;
+pub mod cluster;
 pub mod fake_controller;
 pub mod git_server;
 pub mod plain_http;
+pub mod postgres;
 pub mod stack;
 pub mod terminal_client;

@@ -7,10 +7,11 @@ use std::process::{ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
+
+use crate::api::Api;
 
 /// How long anything that should happen soon may take on a loaded machine.
 pub const SOON: Duration = Duration::from_secs(30);
@@ -26,14 +27,12 @@ pub fn binary(name: &str) -> PathBuf {
 
 /// A running `cliscale up`.
 pub struct Stack {
-    pub api_url: String,
-    pub key: String,
+    api: Api,
     pub data_dir: PathBuf,
     /// Every `key=value` line that it printed.
     pub printed: HashMap<String, String>,
     child: Child,
     log: PathBuf,
-    http: reqwest::Client,
     _temporary: Option<tempfile::TempDir>,
 }
 
@@ -91,8 +90,8 @@ impl StackOptions {
         };
         let key_file = printed.get("api_key_file").context("no api_key_file= line")?;
         let key = std::fs::read_to_string(key_file)?.trim().to_owned();
-        let http = reqwest::Client::builder().no_proxy().build()?;
-        Ok(Stack { api_url, key, data_dir, printed, child, log, http, _temporary: temporary })
+        let api = Api::new(&api_url, &key, SOON)?;
+        Ok(Stack { api, data_dir, printed, child, log, _temporary: temporary })
     }
 }
 
@@ -110,6 +109,14 @@ async fn read_announcement(stdout: tokio::process::ChildStdout) -> Result<HashMa
     }
     tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
     Ok(printed)
+}
+
+impl std::ops::Deref for Stack {
+    type Target = Api;
+
+    fn deref(&self) -> &Api {
+        &self.api
+    }
 }
 
 impl Stack {
@@ -131,27 +138,6 @@ impl Stack {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
 
-    /// Sends a request with the API key; answers status and body.
-    pub async fn call(&self, method: Method, path: &str, body: Option<Value>) -> Result<(u16, Value)> {
-        let mut request = self.http.request(method, format!("{}{path}", self.api_url)).bearer_auth(&self.key);
-        if let Some(body) = body {
-            request = request.json(&body);
-        }
-        let response = request.send().await?;
-        let status = response.status().as_u16();
-        let text = response.text().await?;
-        Ok((status, serde_json::from_str(&text).unwrap_or(Value::String(text))))
-    }
-
-    /// Creates a session, which must succeed.
-    pub async fn create(&self, body: Value) -> Result<Value> {
-        let (status, answer) = self.call(Method::POST, "/api/sessions", Some(body)).await?;
-        if status != 201 {
-            bail!("creating a session answered {status}: {answer}");
-        }
-        Ok(answer)
-    }
-
     /// Creates a session that runs a command in an empty folder with nothing to install.
     pub async fn run(&self, command: &str) -> Result<Value> {
         let folder = self.data_dir.join("empty-folder");
@@ -159,41 +145,13 @@ impl Stack {
         self.create(json!({ "code_url": folder, "command": command, "install_cmd": "" })).await
     }
 
-    pub async fn show(&self, id: &str) -> Result<Value> {
-        let (status, answer) = self.call(Method::GET, &format!("/api/sessions/{id}"), None).await?;
-        if status != 200 {
-            bail!("reading session {id} answered {status}: {answer}");
-        }
-        Ok(answer)
-    }
-
-    /// Waits until a session's view satisfies `done`.
+    /// Waits until a session's view satisfies `done`; the log is told where it never does.
     pub async fn wait_for(&self, id: &str, what: &str, done: impl Fn(&Value) -> bool) -> Result<Value> {
-        let deadline = Instant::now() + SOON;
-        loop {
-            let view = self.show(id).await?;
-            if done(&view) {
-                return Ok(view);
-            }
-            if Instant::now() > deadline {
-                bail!("session {id} is not {what}: {view}\n{}", self.log());
-            }
-            tokio::time::sleep(Duration::from_millis(25)).await;
-        }
+        self.api.wait_for(id, what, done).await.with_context(|| self.log())
     }
 
     pub async fn wait_ended(&self, id: &str) -> Result<Value> {
         self.wait_for(id, "ended", |view| view["state"] == "ended").await
-    }
-
-    /// A further one-time token.
-    pub async fn token(&self, id: &str, role: &str) -> Result<Value> {
-        let path = format!("/api/sessions/{id}/tokens");
-        let (status, answer) = self.call(Method::POST, &path, Some(json!({ "role": role }))).await?;
-        if status != 201 {
-            bail!("a further token answered {status}: {answer}");
-        }
-        Ok(answer)
     }
 
     /// SIGTERM, as a service manager does it; answers how it exited.

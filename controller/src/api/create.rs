@@ -7,11 +7,13 @@ use http::HeaderMap;
 use service::Problem;
 use session::api::{CreateSession, Entry};
 use session::{Claims, ProblemType, Role, SessionId, SessionSpec};
-use store::{ApiKey, Creation, Idempotency, NewSession, NewToken, Rate, SessionRecord, Time};
+use store::{ApiKey, Creation, Idempotency, NewSession, NewToken, Placement, Rate, SessionRecord, Time};
 
 use super::view::{Addresses, Signed};
 use super::{Controller, attempts, idempotency, view};
 use crate::auth;
+use crate::fault::{self, Point};
+use crate::launcher::Unavailable;
 
 /// What a caller who found no room is told to wait: sessions end at any moment, so this is a guess.
 const CAPACITY_RETRY_SECS: u64 = 10;
@@ -56,6 +58,7 @@ impl Controller {
             tracing::error!(%error, "a runner could not be planned");
             Problem::internal()
         })?;
+        let away = self.0.lifecycle.launcher_away();
         let now = Time::now();
         let token = new_token(Role::Operator, now)?;
         let new = NewSession {
@@ -68,10 +71,11 @@ impl Controller {
             rate: Some(caller.rate.clone()),
             max_sessions: self.0.config.max_sessions,
             token: token.clone(),
-            placement: plan.placement(),
+            placement: if away.is_some() { Placement::IdleRunner } else { plan.placement() },
         };
         match self.0.store.create_session(new, now).await? {
             Creation::Created { session, runner, claimed } => {
+                fault::pass(Point::Committed);
                 self.0.lifecycle.begin(&session, runner, claimed, plan);
                 tracing::info!(session = %session.id, %runner, claimed, key = %caller.key.id, "session created");
                 self.record(&caller.key, "session.create", session.id).await;
@@ -86,6 +90,7 @@ impl Controller {
                 Err(attempts::refusal(&caller.rate, "too many sessions created", retry_after_secs))
             }
             Creation::AtCapacity { active } => Err(self.at_capacity(active)),
+            Creation::NoIdleRunner => Err(launcher_away(away)),
         }
     }
 
@@ -149,6 +154,16 @@ impl Controller {
     pub(super) async fn record(&self, key: &ApiKey, action: &'static str, session: SessionId) {
         auth::record(&*self.0.store, key.id.to_string(), action, session.to_string()).await;
     }
+}
+
+/// The 503 of a session that nothing could be launched for.
+fn launcher_away(away: Option<Unavailable>) -> Problem {
+    let (reason, seconds) = match away {
+        // At least one, since 0 means at once.
+        Some(away) => (away.reason, away.retry_after.as_secs().max(1)),
+        None => ("nothing can be launched", CAPACITY_RETRY_SECS),
+    };
+    Problem::new(ProblemType::Unavailable, format!("{reason}; nothing was changed")).retry_after(seconds)
 }
 
 /// Draws a token: 128 random bits.

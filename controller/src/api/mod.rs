@@ -90,6 +90,7 @@ struct Parts {
     lifecycle: Arc<Lifecycle>,
     metrics: ApiMetrics,
     attempts: Attempts,
+    shutdown: Shutdown,
 }
 
 impl Controller {
@@ -106,7 +107,7 @@ impl Controller {
         let attempts = Attempts::default();
         shutdown.spawn(attempts.clone().keep_bounded(shutdown.token()));
         let metrics = ApiMetrics::new(metrics);
-        Self(Arc::new(Parts { config, store, keys, lifecycle, metrics, attempts }))
+        Self(Arc::new(Parts { config, store, keys, lifecycle, metrics, attempts, shutdown }))
     }
 
     /// Everything under the controller's public address. It also answers for unknown paths, so a router that is

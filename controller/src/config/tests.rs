@@ -92,3 +92,73 @@ fn everything_that_is_wrong_is_reported_at_once() {
     }
     assert!(!errors.to_string().contains("hunter2"));
 }
+
+const KUBERNETES: [&str; 10] = [
+    "cliscale-controller",
+    "--database-url=sqlite:/d/c.db",
+    "--encryption-key-file=/d/k",
+    "--keys-dir=/d/keys",
+    "--launcher=kubernetes",
+    "--internal-url=http://controller:8081",
+    "--runner-image=runner:1",
+    "--max-ttl-secs=7200",
+    "--linger-secs=30",
+    "--runner-cpu=500m",
+];
+
+fn kubernetes(more: &[&str]) -> Result<ServerConfig, ConfigErrors> {
+    Flags::parse_from(KUBERNETES.iter().chain(more)).config_with(|_| Some("a-key-from-a-secret".to_owned()))
+}
+
+#[test]
+fn runners_on_kubernetes_have_longer_to_boot_and_know_all_times() {
+    let config = kubernetes(&[]).unwrap();
+    assert_eq!(config.boot_deadline, Duration::from_secs(120));
+    assert_eq!(kubernetes(&["--boot-deadline-secs=7"]).unwrap().boot_deadline, Duration::from_secs(7));
+    let LauncherChoice::Kubernetes(kubernetes) = config.launcher else { panic!() };
+    assert_eq!((kubernetes.instance.as_str(), &kubernetes.namespace), ("cliscale", &None));
+    let times = (kubernetes.pod.max_ttl, kubernetes.pod.linger, kubernetes.pod.max_idle, kubernetes.pod.heartbeat);
+    assert_eq!(times, (secs(7200), secs(30), secs(3600), secs(60)));
+    let times = (kubernetes.ttl_after_finished, kubernetes.unschedulable_after, kubernetes.list_every);
+    assert_eq!(times, (secs(600), secs(60), secs(30)));
+    assert_eq!(config_of_process().boot_deadline, secs(30));
+}
+
+fn secs(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+fn config_of_process() -> ServerConfig {
+    config(&["--launcher", "process", "--work-dir", "/d/w"], &[("API_KEY", "a-key-from-a-secret")]).unwrap()
+}
+
+#[test]
+fn a_pod_template_that_cannot_be_used_stops_the_start_and_names_the_field() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), "spec: {hostNetwork: true}").unwrap();
+    let flag = format!("--runner-pod-template={}", file.path().display());
+    let errors = kubernetes(&[&flag]).unwrap_err();
+    assert_eq!(
+        errors.0,
+        ["--runner-pod-template (CLISCALE_RUNNER_POD_TEMPLATE): spec.hostNetwork: the launcher sets this, to false"]
+    );
+    let errors = kubernetes(&["--runner-pod-template=/nowhere/t.yaml"]).unwrap_err();
+    assert!(errors.0[0].contains("/nowhere/t.yaml"), "{errors}");
+}
+
+#[test]
+fn kubernetes_needs_to_know_where_pods_find_the_controller() {
+    for (wrong, flag) in [
+        ("--internal-url=", "--internal-url"),
+        ("--internal-url=https://controller", "--internal-url"),
+        ("--runner-image=", "--runner-image"),
+        ("--runner-memory=1GB", "--runner-memory"),
+        ("--kubernetes-instance=Not_a_name", "--kubernetes-instance"),
+        ("--kubernetes-namespace=Not_a_name", "--kubernetes-namespace"),
+        ("--unschedulable-secs=soon", "--unschedulable-secs"),
+    ] {
+        let errors = kubernetes(&[wrong]).unwrap_err();
+        assert_eq!(errors.0.len(), 1, "{errors}");
+        assert!(errors.0[0].starts_with(&format!("{flag} (")), "{errors}");
+    }
+}

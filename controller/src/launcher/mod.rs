@@ -2,6 +2,7 @@
 //! which exist, and destroys one with everything that it started.
 
 mod fixed;
+pub mod kubernetes;
 pub mod process;
 
 use std::net::IpAddr;
@@ -15,7 +16,11 @@ use tokio::sync::broadcast;
 use url::Url;
 
 pub use fixed::StaticLauncher;
+pub use kubernetes::{KubernetesConfig, KubernetesLauncher};
 pub use process::{ProcessLauncher, ProcessLauncherConfig};
+
+/// Characters of an engine's refusal that a session's owner reads.
+const MAX_REFUSAL: usize = 500;
 
 /// The kinds of launchers, as settings and the start-up lines spell them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +42,11 @@ impl LauncherKind {
             Self::Process => "process",
             Self::Kubernetes => "kubernetes",
         }
+    }
+
+    /// Whether what it knows of its runners comes by a watch, and so a moment after it is true.
+    pub const fn watches(self) -> bool {
+        matches!(self, Self::Kubernetes)
     }
 }
 
@@ -111,11 +121,16 @@ pub enum LaunchError {
 
 impl LaunchError {
     /// What the session's owner may read.
-    pub fn caller_message(&self) -> &'static str {
+    pub fn caller_message(&self) -> String {
         match self {
-            Self::NoProgram(_) => "the runner program is missing on the server",
-            Self::Away(_) => "the cluster that runs sessions did not answer",
-            _ => "the runner could not be started; the server's log has the reason",
+            Self::NoProgram(_) => "the runner program is missing on the server".to_owned(),
+            Self::Away(_) => "the cluster that runs sessions did not answer".to_owned(),
+            // The engine's own words name the limit or the rule. A blank runner holds nothing that they could give away.
+            Self::Refused(why) => {
+                let why: String = why.chars().take(MAX_REFUSAL).collect();
+                format!("the cluster refused to start a runner: {why}")
+            }
+            _ => "the runner could not be started; the server's log has the reason".to_owned(),
         }
     }
 }

@@ -1,7 +1,8 @@
 //! Assigning: the session goes to a runner that is ready for it. Cold and warm starts share this call.
 //!
 //! Whether an answer that was lost was a yes is not known, so the same is asked again of the same runner, which takes
-//! one session only and says yes again. Only a runner that refuses, or that nobody can reach, is replaced.
+//! one session only and says yes again. Only a runner that refuses, or that nobody can reach, is replaced; and since
+//! a runner does nothing before its report of `assigned` was taken, one that was replaced never runs the command.
 
 use std::sync::Arc;
 
@@ -14,6 +15,7 @@ use store::{Advance, Assignment, StoreError, Time};
 use super::Lifecycle;
 use super::busy::Work;
 use super::client::CallError;
+use crate::fault::{self, Point};
 
 /// Times that a runner may be found unreachable: with the growing pauses between them about a second and a half.
 const UNREACHABLE: u32 = 6;
@@ -23,7 +25,7 @@ impl Lifecycle {
     pub(super) fn spawn_assign(self: &Arc<Self>, runner: RunnerId) {
         let Some(at_work) = self.busy.begin(Work::Assigning, runner) else { return };
         let lifecycle = Arc::clone(self);
-        self.spawn(async move {
+        self.spawn_short(async move {
             // An error was logged, and the reconciler assigns again.
             let _ = lifecycle.assign(runner).await;
             drop(at_work);
@@ -37,8 +39,10 @@ impl Lifecycle {
             return Ok(());
         };
         let session = assignment.session.id;
+        fault::pass(Point::BeforeAssign);
         match self.send_until_answered(&assignment).await {
             Ok(()) => {
+                fault::pass(Point::Assigned);
                 tracing::debug!(%session, %runner, "assigned");
                 self.note_assigned(&assignment).await
             }

@@ -11,6 +11,8 @@ pub(super) enum Work {
     Assigning,
     /// Concluding from its exit what became of its session.
     Concluding,
+    /// Asking it whether it lives, since its machine does not answer.
+    Asking,
     Destroying,
 }
 

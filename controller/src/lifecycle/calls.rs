@@ -1,8 +1,9 @@
 //! What runners say: they are ready, they have come to another stage, they live. Each says so with its boot token or
 //! with the secret that it drew, and only of itself and of the session that is its own.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Bytes;
@@ -19,11 +20,14 @@ use store::{Advance, Beat, Digest, EndOutcome, ReadyOutcome, RunnerCall, Session
 use subtle::ConstantTimeEq;
 
 use super::Lifecycle;
+use crate::fault::{self, Point};
 
 /// A report's largest part is the sentence about the end.
 const MAX_BODY: usize = 64 * 1024;
 /// Characters of that sentence which are kept.
 const MAX_MESSAGE: usize = 1000;
+/// Between two looks at whether the launcher knows an address.
+const LOOK: Duration = Duration::from_millis(20);
 /// Characters of a signal's name.
 const MAX_SIGNAL: usize = 32;
 
@@ -53,7 +57,9 @@ async fn take_in(
     let id = runner_id(&id)?;
     let boot_token = bearer(&headers)?;
     let ready = read_ready(&body)?;
-    if ready.address.ip().to_canonical() != peer.ip().to_canonical() || ready.address.port() == 0 {
+    let named = ready.address.ip().to_canonical();
+    let own = named == peer.ip().to_canonical() || lifecycle.has_address(id, named).await;
+    if !own || ready.address.port() == 0 {
         tracing::warn!(runner = %id, address = %ready.address, %peer, "a runner named an address that is not its own");
         return Err(Problem::new(ProblemType::Conflict, "the address is not the connection's own"));
     }
@@ -61,11 +67,12 @@ async fn take_in(
         id,
         boot_token: Digest::of(boot_token.as_bytes()),
         secret: ready.secret,
-        address: SocketAddr::new(ready.address.ip().to_canonical(), ready.address.port()).to_string(),
+        address: SocketAddr::new(named, ready.address.port()).to_string(),
     };
     match lifecycle.store.runner_ready(call, Time::now()).await? {
         ReadyOutcome::Accepted { session } => {
             tracing::debug!(runner = %id, address = %ready.address, "runner ready");
+            fault::pass(Point::CalledHome);
             if session.is_some() {
                 lifecycle.spawn_assign(id);
             }
@@ -158,22 +165,45 @@ impl Lifecycle {
         record.filter(|record| record.runner == Some(runner) && record.epoch == epoch).ok_or_else(fenced)
     }
 
+    /// Whether the launcher knows this to be the runner's address. What a watch has not seen yet is waited for.
+    async fn has_address(&self, runner: RunnerId, address: IpAddr) -> bool {
+        let patience = match self.launcher.kind().watches() {
+            true => self.config.timing.address_patience,
+            false => Duration::ZERO,
+        };
+        let known = async {
+            while !self.launcher.has_address(runner, address) {
+                tokio::time::sleep(LOOK).await;
+            }
+        };
+        self.launcher.has_address(runner, address) || tokio::time::timeout(patience, known).await.is_ok()
+    }
+
     async fn note_progress(&self, session: &SessionRecord, stage: Stage) -> Answer<StatusCode> {
         match self.store.advance(session.id, session.epoch, stage, Time::now()).await? {
             Advance::Moved => {
                 tracing::debug!(session = %session.id, %stage, "session moved");
+                fault::pass(Point::StageStored);
                 if session.stage == Stage::Queued {
                     self.metrics.note_start(session, Time::now());
                 }
                 Ok(StatusCode::NO_CONTENT)
             }
-            Advance::Unchanged => Ok(StatusCode::NO_CONTENT),
+            Advance::Unchanged => {
+                fault::pass(Point::StageStored);
+                Ok(StatusCode::NO_CONTENT)
+            }
             Advance::Fenced | Advance::Unknown => Err(fenced()),
         }
     }
 
     /// The runner itself goes on lingering, and exits when it has done so.
     async fn note_end(&self, runner: RunnerId, session: &SessionRecord, ended: Ended) -> Answer<StatusCode> {
+        let ended = match session.ended {
+            None => self.explained(runner, ended).await,
+            // The first reason stays, whatever this one is.
+            Some(_) => ended,
+        };
         match self.note(self.store.end(session.id, Some(session.epoch), ended, Time::now()).await?) {
             EndOutcome::Ended(_) => Ok(StatusCode::NO_CONTENT),
             EndOutcome::Already(_) => {

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use http::StatusCode;
 use reqwest::redirect::Policy;
-use serde::Serialize;
 use session::Secret;
 use session::runner_api::{Assign, End};
 
@@ -35,6 +34,7 @@ pub(super) struct RunnerClient {
     http: reqwest::Client,
     assign_timeout: Duration,
     tell_timeout: Duration,
+    ask_timeout: Duration,
 }
 
 impl RunnerClient {
@@ -51,27 +51,33 @@ impl RunnerClient {
             .build()
             // Fails only for settings that contradict each other, and these are fixed.
             .expect("the client's settings are sound");
-        Self { http, assign_timeout: timing.assign_timeout, tell_timeout: timing.tell_timeout }
+        let Timing { assign_timeout, tell_timeout, ask_timeout, .. } = *timing;
+        Self { http, assign_timeout, tell_timeout, ask_timeout }
     }
 
     pub async fn assign(&self, address: &str, secret: &Secret, assign: &Assign) -> Result<(), CallError> {
         let url = url(address, "assign")?;
-        self.call(self.http.put(url), secret, assign, self.assign_timeout).await
+        self.call(self.http.put(url).json(assign), secret, self.assign_timeout).await
     }
 
     pub async fn end(&self, address: &str, secret: &Secret, end: &End) -> Result<(), CallError> {
         let url = url(address, "end")?;
-        self.call(self.http.post(url), secret, end, self.tell_timeout).await
+        self.call(self.http.post(url).json(end), secret, self.tell_timeout).await
+    }
+
+    /// Whether this runner answers there, and no other.
+    pub async fn is_well(&self, address: &str, secret: &Secret) -> Result<(), CallError> {
+        let url = url(address, "healthz")?;
+        self.call(self.http.get(url), secret, self.ask_timeout).await
     }
 
     async fn call(
         &self,
         request: reqwest::RequestBuilder,
         secret: &Secret,
-        body: &impl Serialize,
         timeout: Duration,
     ) -> Result<(), CallError> {
-        let sent = request.bearer_auth(secret.expose()).json(body).timeout(timeout).send().await;
+        let sent = request.bearer_auth(secret.expose()).timeout(timeout).send().await;
         let status = sent.map_err(CallError::of)?.status();
         match status {
             _ if status.is_success() => Ok(()),

@@ -60,6 +60,16 @@ pub struct Timing {
     pub tell_timeout: Duration,
     /// From a runner's exit to giving up on its last report.
     pub exit_grace: Duration,
+    /// How long the launcher is waited for to learn why a runner was told to stop.
+    pub verdict_patience: Duration,
+    /// How long the launcher is waited for to learn a runner's address.
+    pub address_patience: Duration,
+    /// One question to a runner whose machine does not answer; three of them decide.
+    pub ask_timeout: Duration,
+    /// From one such round to the next, while the runner answers.
+    pub doubt_pause: Duration,
+    /// Between attempts to launch while the launcher is away: the first pause, and the longest.
+    pub launch_retry: (Duration, Duration),
     /// From creating a runner's row to concluding that nobody launched it.
     pub launch_grace: Duration,
     /// The runner's own timer comes first: this much after a deadline we enforce it.
@@ -83,6 +93,11 @@ impl Default for Timing {
             assign_for: Duration::from_secs(20),
             tell_timeout: Duration::from_secs(3),
             exit_grace: Duration::from_secs(2),
+            verdict_patience: Duration::from_millis(1500),
+            address_patience: Duration::from_secs(1),
+            ask_timeout: Duration::from_millis(1600),
+            doubt_pause: Duration::from_secs(5),
+            launch_retry: (Duration::from_millis(250), Duration::from_secs(4)),
             launch_grace: Duration::from_secs(10),
             expiry_margin: Duration::from_secs(5),
             idle_margin: Duration::from_secs(150),

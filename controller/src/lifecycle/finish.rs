@@ -1,22 +1,17 @@
-//! Ending: sessions by a decision, by their runner's exit, or all at once when the server stops; and what becomes of
-//! their runners.
+//! Ending: sessions by a decision, or all at once when the server stops; and what becomes of their runners.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
 use session::runner_api::End;
-use session::{EndReason, Ended, RunnerId, SessionId, Stage};
+use session::{EndReason, Ended, RunnerId, SessionId};
 use store::{EndOutcome, Filter, RunnerRecord, RunnerState, SessionRecord, StoreError, Time};
 
 use super::Lifecycle;
 use super::busy::Work;
+use crate::fault::{self, Point};
 
-const LOST: &str = "the runner ended without saying why";
-const STILLBORN: &str = "the runner ended before it was ready";
-const NEVER_TAKEN: &str = "the runner ended before it took the session";
-/// Between two looks at whether the last report has come.
-const LOOK: Duration = Duration::from_millis(50);
 /// What runners get to show the end to whoever watches, before the server stops them.
 const FAREWELL: Duration = Duration::from_millis(300);
 
@@ -32,7 +27,7 @@ impl Lifecycle {
             && let Some(runner) = record.runner
         {
             let (lifecycle, id) = (Arc::clone(self), record.id);
-            self.spawn(async move { lifecycle.conclude_session(id, runner).await });
+            self.spawn_short(async move { lifecycle.conclude_session(id, runner).await });
         }
         Ok(outcome)
     }
@@ -44,6 +39,7 @@ impl Lifecycle {
         {
             self.metrics.note_end(ended.reason);
             tracing::info!(session = %record.id, reason = %ended.reason, code = ended.exit_code, "session ended");
+            fault::pass(Point::Ended);
         }
         outcome
     }
@@ -90,60 +86,6 @@ impl Lifecycle {
         }
         // Logged by `persist`.
         let _ = self.persist("runner_gone", || self.store.runner_gone(runner, Time::now())).await;
-    }
-
-    /// A runner has ended: concludes what became of its session.
-    pub(super) fn spawn_gone(self: &Arc<Self>, runner: RunnerId) {
-        let Some(at_work) = self.busy.begin(Work::Concluding, runner) else { return };
-        let lifecycle = Arc::clone(self);
-        self.spawn(async move {
-            // An error was logged, and the reconciler finds the runner missing again.
-            let _ = lifecycle.conclude_runner(runner, lifecycle.config.timing.exit_grace).await;
-            drop(at_work);
-        });
-    }
-
-    /// The last report may still be on its way: `grace` is for it. The runner's secret stays good as long.
-    pub(super) async fn conclude_runner(self: &Arc<Self>, runner: RunnerId, grace: Duration) -> Result<(), StoreError> {
-        let row = self.persist("runner", || self.store.runner(runner)).await?;
-        let Some(row) = row.filter(|row| row.state != RunnerState::Gone) else { return Ok(()) };
-        let Some(session) = row.session else {
-            self.discard(runner).await;
-            return Ok(());
-        };
-        let deadline = tokio::time::Instant::now() + grace;
-        loop {
-            let record = self.persist("session", || self.store.session(session)).await?;
-            let open = record.filter(|record| record.runner == Some(runner) && record.ended.is_none());
-            let Some(record) = open else {
-                self.discard(runner).await;
-                return Ok(());
-            };
-            // One that never was ready had nothing to report.
-            if row.state == RunnerState::Booting || tokio::time::Instant::now() >= deadline {
-                return self.conclude_open(record, &row, grace).await;
-            }
-            tokio::time::sleep(LOOK).await;
-        }
-    }
-
-    async fn conclude_open(
-        self: &Arc<Self>,
-        record: SessionRecord,
-        row: &RunnerRecord,
-        grace: Duration,
-    ) -> Result<(), StoreError> {
-        if row.state == RunnerState::Booting && !grace.is_zero() {
-            return self.lose(record.id, row.id, Ended::because(EndReason::StartFailed, STILLBORN)).await;
-        }
-        if record.stage == Stage::Queued && !grace.is_zero() {
-            // Whoever assigns it finds out by itself that it cannot be reached.
-            if self.busy.is(Work::Assigning, row.id) {
-                return Ok(());
-            }
-            return self.replace(record, row.id, NEVER_TAKEN).await;
-        }
-        self.lose(record.id, row.id, Ended::because(EndReason::RunnerLost, LOST)).await
     }
 
     /// Ends every session and waits until their runners are gone, within `deadline`: the stop of a server that owns

@@ -19,6 +19,7 @@ pub(super) struct LifecycleMetrics {
     ended: Family<Label, Counter>,
     runners: Family<Label, Gauge>,
     start: Histogram,
+    pub launch_retries: Counter,
     pub assign_retries: Counter,
     pub replaced: Counter,
 }
@@ -32,6 +33,11 @@ impl LifecycleMetrics {
                 "session_start_seconds",
                 "From a session's creation to a runner's acceptance of it",
                 Histogram::new(START_BUCKETS),
+            ),
+            launch_retries: metrics.register(
+                "launch_retries",
+                "Launches tried again, since the launcher's engine was away",
+                Counter::default(),
             ),
             assign_retries: metrics.register(
                 "assign_retries",

@@ -16,9 +16,11 @@ mod metrics;
 mod plan;
 mod reconcile;
 mod start;
+mod verdicts;
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use backon::{ExponentialBuilder, Retryable};
 use service::Shutdown;
@@ -28,7 +30,7 @@ use store::{EndOutcome, SessionRecord, Store, StoreError};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::MissedTickBehavior;
 
-use crate::launcher::{Launcher, LauncherKind};
+use crate::launcher::{Launcher, LauncherKind, Unavailable};
 use busy::Busy;
 use client::RunnerClient;
 use heartbeats::Heartbeats;
@@ -36,6 +38,9 @@ use metrics::LifecycleMetrics;
 
 pub use config::{LifecycleConfig, Timing};
 pub use plan::{Plan, PlanError};
+
+/// How long a stop lets what is soon done finish.
+const FINISH: std::time::Duration = std::time::Duration::from_secs(4);
 
 /// Starts, watches and ends sessions. Shared as an `Arc`.
 pub struct Lifecycle {
@@ -49,6 +54,8 @@ pub struct Lifecycle {
     /// What this controller is doing to which runner, so that it does not do it twice at once. Other controllers may:
     /// that is safe, only wasteful.
     busy: Busy,
+    /// Since when this controller's reconciler has reached the database every time.
+    heard_since: Mutex<Option<Instant>>,
 }
 
 impl Lifecycle {
@@ -70,7 +77,13 @@ impl Lifecycle {
             metrics,
             heartbeats: Heartbeats::default(),
             busy: Busy::default(),
+            heard_since: Mutex::default(),
         })
+    }
+
+    /// Why no runner could be launched now, where that is known.
+    pub fn launcher_away(&self) -> Option<Unavailable> {
+        self.launcher.available().err()
     }
 
     /// Draws what a new session's runner will be known by.
@@ -151,7 +164,7 @@ impl Lifecycle {
         let Some(mut news) = self.launcher.news() else { return };
         loop {
             match news.recv().await {
-                Ok(runner) => self.spawn_gone(runner),
+                Ok(runner) => self.look_at(runner),
                 // The reconciler finds what was missed.
                 Err(RecvError::Lagged(_)) => {}
                 Err(RecvError::Closed) => return,
@@ -168,6 +181,21 @@ impl Lifecycle {
         let token = self.shutdown.token();
         self.shutdown.spawn(async move {
             token.run_until_cancelled(task).await;
+        });
+    }
+
+    /// The same for a task that is soon done: a stop lets it finish.
+    fn spawn_short(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let token = self.shutdown.token();
+        self.shutdown.spawn(async move {
+            let late = async {
+                token.cancelled().await;
+                tokio::time::sleep(FINISH).await;
+            };
+            tokio::select! {
+                () = task => {}
+                () = late => tracing::warn!("a stop broke off what others will have to find"),
+            }
         });
     }
 
@@ -193,5 +221,11 @@ impl Timing {
             .without_max_times()
             .with_total_delay(Some(self.persist_for))
             .with_jitter()
+    }
+
+    /// Jittered, so that the sessions that waited do not all come at once when the engine returns.
+    fn launch_pauses(&self) -> ExponentialBuilder {
+        let (first, longest) = self.launch_retry;
+        ExponentialBuilder::default().with_min_delay(first).with_max_delay(longest).without_max_times().with_jitter()
     }
 }

@@ -4,10 +4,11 @@
 //! its launch, so a runner that was alive *before* the rows were read and has none is nobody's. Its handle is stored
 //! after its launch, so one with a handle that is not alive *after* the rows were read is no more. And sessions are
 //! read before runners: each session's runner was there first. Every end carries the epoch that it was decided on.
+//! What the launcher told as news may have been missed, so it is asked about every runner here, too.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use session::frames::Wire;
 use session::{EndReason, Ended, RunnerId, SessionId, Stage};
@@ -15,6 +16,7 @@ use store::{Filter, RunnerRecord, RunnerState, SessionRecord, StoreError, Time};
 
 use super::Lifecycle;
 use super::busy::Work;
+use crate::launcher::Condition;
 
 const NEVER_CALLED: &str = "the runner never called home";
 const NEVER_LAUNCHED: &str = "no runner could be launched";
@@ -25,6 +27,8 @@ struct View {
     now: Time,
     sessions: HashMap<SessionId, SessionRecord>,
     runners: Vec<RunnerRecord>,
+    /// How long heartbeats could be noted without a break.
+    heard_for: Duration,
     /// Before and after the rows were read; `None` where the launcher cannot say.
     alive: Option<(HashSet<RunnerId>, HashSet<RunnerId>)>,
 }
@@ -41,7 +45,7 @@ impl Lifecycle {
     }
 
     async fn reconcile_with(self: &Arc<Self>, grace: Duration) -> Result<(), StoreError> {
-        let view = self.look().await?;
+        let view = self.look().await.inspect_err(|_| *self.heard_since() = None)?;
         self.metrics.show_runners(&view.runners);
         for session in view.sessions.values() {
             self.judge_session(session, &view).await?;
@@ -62,8 +66,13 @@ impl Lifecycle {
             now: Time::now(),
             sessions: sessions.into_iter().map(|session| (session.id, session)).collect(),
             runners,
+            heard_for: self.heard_since().get_or_insert_with(Instant::now).elapsed(),
             alive: before.zip(after),
         })
+    }
+
+    fn heard_since(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.heard_since.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn alive(&self) -> Option<HashSet<RunnerId>> {
@@ -93,7 +102,9 @@ impl Lifecycle {
             return Ok(());
         }
         let idle = Duration::from_secs(session.spec.idle_secs) + timing.idle_margin;
-        if session.stage == Stage::Running && passed(session.active_at, idle, view.now) {
+        // Right after the database or this controller was away, nobody knows who was attached meanwhile.
+        let known = view.heard_for >= timing.idle_margin;
+        if session.stage == Stage::Running && known && passed(session.active_at, idle, view.now) {
             end(EndReason::Idle, "nobody was attached and nothing was printed").await?;
             return Ok(());
         }
@@ -123,13 +134,14 @@ impl Lifecycle {
         if session.wire == Wire::Tty {
             return Ok(());
         }
-        if self.is_missing(runner, view) {
+        if self.is_over(runner.id) || self.is_missing(runner, view) {
             self.conclude_missing(runner.id, grace).await?;
         } else if self.was_never_launched(runner, view) {
             tracing::warn!(session = %session.id, runner = %runner.id, "nobody launched a runner; launching another");
             self.replace(session, runner.id, NEVER_LAUNCHED).await?;
         } else if self.is_overdue(runner, view) {
-            self.lose(session.id, runner.id, Ended::because(EndReason::StartFailed, NEVER_CALLED)).await?;
+            let why = if runner.handle.is_some() { NEVER_CALLED } else { NEVER_LAUNCHED };
+            self.lose(session.id, runner.id, Ended::because(EndReason::StartFailed, why)).await?;
         } else if runner.state == RunnerState::Claimed && session.stage == Stage::Queued {
             self.spawn_assign(runner.id);
         }
@@ -142,7 +154,7 @@ impl Lifecycle {
         view: &View,
         grace: Duration,
     ) -> Result<(), StoreError> {
-        if self.is_missing(runner, view) {
+        if self.is_over(runner.id) || self.is_missing(runner, view) {
             self.conclude_missing(runner.id, grace).await?;
         } else if self.was_never_launched(runner, view) || self.is_overdue(runner, view) {
             self.spawn_discard(runner.id);
@@ -165,7 +177,8 @@ impl Lifecycle {
             None => true,
         };
         let has_nothing_to_show = runner.state == RunnerState::Booting && !self.busy.is(Work::Launching, runner.id);
-        if over || has_nothing_to_show || self.is_static() || self.is_missing(runner, view) {
+        let is_gone = || self.is_over(runner.id) || self.is_missing(runner, view);
+        if over || has_nothing_to_show || self.is_static() || is_gone() {
             self.spawn_discard(runner.id);
         }
         Ok(())
@@ -196,6 +209,18 @@ impl Lifecycle {
         self.spawn(async move { lifecycle.discard(runner).await });
     }
 
+    /// The launcher says that it is over; one that is doubtful is asked meanwhile.
+    fn is_over(self: &Arc<Self>, runner: RunnerId) -> bool {
+        match self.launcher.condition(runner) {
+            Condition::Fine => false,
+            Condition::Doubtful => {
+                self.look_at(runner);
+                false
+            }
+            Condition::Over(_) => true,
+        }
+    }
+
     /// It was launched, and is no more.
     fn is_missing(&self, runner: &RunnerRecord, view: &View) -> bool {
         let alive =
@@ -212,7 +237,8 @@ impl Lifecycle {
             && runner.handle.is_none()
             && !self.busy.is(Work::Launching, runner.id)
             && view.alive.as_ref().is_some_and(|both| !alive(both))
-            && passed(runner.created_at, self.config.timing.launch_grace, view.now)
+            // It is seen whenever its launch is tried again.
+            && passed(runner.seen_at.unwrap_or(runner.created_at), self.config.timing.launch_grace, view.now)
     }
 
     fn is_overdue(&self, runner: &RunnerRecord, view: &View) -> bool {

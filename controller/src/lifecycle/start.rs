@@ -2,18 +2,37 @@
 
 use std::sync::Arc;
 
+use backon::BackoffBuilder;
 use session::{EndReason, Ended, RunnerId, SessionId, Stage};
-use store::{RunnerState, SessionRecord, StoreError, Time};
+use store::{Beat, RunnerState, SessionRecord, StoreError, Time};
+use tokio::time::Instant;
 
 use super::Lifecycle;
 use super::busy::Work;
 use super::plan::Plan;
-use crate::launcher::Launch;
+use crate::fault::{self, Point};
+use crate::launcher::{Launch, LaunchError};
 
 /// How many runners a session is given in place of ones that did not take it.
 pub(super) const MAX_REPLACEMENTS: u64 = 2;
 /// The epoch that a session is created with; each replacement raises it by one.
 const FIRST_EPOCH: u64 = 1;
+
+/// How a launch went.
+enum Launched {
+    /// With its handle.
+    Made(String),
+    /// The session has ended meanwhile, or has another runner.
+    Unwanted,
+    /// This server stops, so another controller has to find it.
+    Left,
+    Failed(LaunchError),
+}
+
+/// A sign of life of a runner that is still to be made.
+fn trying(runner: RunnerId) -> Beat {
+    Beat { runner, operators: 0, quiet_ms: 0 }
+}
 
 impl Lifecycle {
     /// A server at a fixed address is simply there.
@@ -25,7 +44,8 @@ impl Lifecycle {
     pub(super) fn spawn_launch(self: &Arc<Self>, session: SessionId, plan: Plan) {
         let Some(at_work) = self.busy.begin(Work::Launching, plan.runner) else { return };
         let lifecycle = Arc::clone(self);
-        self.spawn(async move {
+        // A launch that a stop broke off would be found by the next controller, but late.
+        self.spawn_short(async move {
             // An error was logged, and the reconciler finds the rest.
             let _ = lifecycle.launch(session, plan).await;
             drop(at_work);
@@ -34,26 +54,69 @@ impl Lifecycle {
 
     async fn launch(self: &Arc<Self>, session: SessionId, plan: Plan) -> Result<(), StoreError> {
         let runner = plan.runner;
-        let internal_url = self.config.internal_url.clone();
-        let launched = self.launcher.launch(Launch { runner, boot_token: plan.boot_token, internal_url }).await;
-        let handle = match launched {
-            Ok(handle) => handle,
-            Err(error) => {
+        fault::pass(Point::BeforeLaunch);
+        let handle = match self.launch_until_answered(session, plan).await? {
+            Launched::Made(handle) => handle,
+            Launched::Left => return Ok(()),
+            Launched::Unwanted => {
+                self.discard(runner).await;
+                return Ok(());
+            }
+            Launched::Failed(error) => {
                 tracing::error!(%session, %runner, %error, "a runner could not be launched");
                 let ended = Ended::because(EndReason::StartFailed, error.caller_message());
                 return self.lose(session, runner, ended).await;
             }
         };
+        fault::pass(Point::Launched);
         self.persist("set_runner_handle", || self.store.set_runner_handle(runner, handle.clone())).await?;
+        fault::pass(Point::HandleStored);
         // Whoever ended the session meanwhile found no runner to end.
-        let row = self.persist("runner", || self.store.runner(runner)).await?;
-        let record = self.persist("session", || self.store.session(session)).await?;
-        let wanted = row.is_some_and(|row| row.state != RunnerState::Gone)
-            && record.is_some_and(|record| record.ended.is_none() && record.runner == Some(runner));
-        if !wanted {
+        if !self.is_wanted(session, runner).await? {
             self.discard(runner).await;
         }
         Ok(())
+    }
+
+    /// Launches; again and again while the launcher's engine is away, until the runner could not boot in time any more.
+    async fn launch_until_answered(&self, session: SessionId, plan: Plan) -> Result<Launched, StoreError> {
+        let runner = plan.runner;
+        let timing = &self.config.timing;
+        // Before the reconciler, which would say that the runner never called.
+        let limit = self.config.boot_deadline.saturating_sub(timing.reconcile_every);
+        let deadline = Instant::now() + limit;
+        let mut pauses = timing.launch_pauses().build();
+        loop {
+            let (boot_token, internal_url) = (plan.boot_token.clone(), self.config.internal_url.clone());
+            let error = match self.launcher.launch(Launch { runner, boot_token, internal_url }).await {
+                Ok(handle) => return Ok(Launched::Made(handle)),
+                Err(error @ LaunchError::Away(_)) => error,
+                Err(error) => return Ok(Launched::Failed(error)),
+            };
+            let pause = pauses.next().unwrap_or(timing.launch_retry.1);
+            if Instant::now() + pause >= deadline {
+                return Ok(Launched::Failed(error));
+            }
+            tracing::warn!(%session, %runner, %error, "the launcher is away; trying again");
+            self.metrics.launch_retries.inc();
+            self.shutdown.token().run_until_cancelled(tokio::time::sleep(pause)).await;
+            if self.shutdown.is_stopping() {
+                return Ok(Launched::Left);
+            }
+            if !self.is_wanted(session, runner).await? {
+                return Ok(Launched::Unwanted);
+            }
+            // So that no other controller takes it for one that nobody launches.
+            self.persist("beat", || self.store.beat(vec![trying(runner)], Time::now())).await?;
+        }
+    }
+
+    /// Whether the session still waits for this runner.
+    async fn is_wanted(&self, session: SessionId, runner: RunnerId) -> Result<bool, StoreError> {
+        let row = self.persist("runner", || self.store.runner(runner)).await?;
+        let record = self.persist("session", || self.store.session(session)).await?;
+        Ok(row.is_some_and(|row| row.state != RunnerState::Gone)
+            && record.is_some_and(|record| record.ended.is_none() && record.runner == Some(runner)))
     }
 
     /// Gives the session another runner in place of one that has not taken it, unless that was tried too often.

@@ -4,19 +4,20 @@
 pub mod runner;
 
 use std::collections::{HashMap, VecDeque};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use controller::launcher::{Launch, LaunchError, Launcher, LauncherKind, StaticLauncher};
+use controller::launcher::{Condition, Launch, LaunchError, Launcher, LauncherKind, StaticLauncher, Verdict};
 use controller::lifecycle::{Lifecycle, LifecycleConfig, Plan};
 use jiff::SignedDuration;
 use service::metrics::Metrics;
 use service::{ServeLimits, Shutdown};
 use session::frames::Wire;
-use session::{ApiKeyId, Ended, RunnerId, Secret, SessionId, SessionSecrets, SessionSpec};
+use session::{ApiKeyId, EndReason, Ended, RunnerId, Secret, SessionId, SessionSecrets, SessionSpec};
 use store::sqlite::SqliteStore;
 use store::{Creation, NewSession, NewToken, Placement, RunnerRecord, SealKey, SessionRecord, Store, Time};
 use tempfile::TempDir;
@@ -34,6 +35,10 @@ pub enum Boot {
     Silent,
     /// It is not launched.
     Fails,
+    /// The engine does not answer; the next attempt is the script's next.
+    Away,
+    /// The engine will not have it.
+    Refused(&'static str),
     /// It calls home and then nothing listens at its address.
     Deaf,
 }
@@ -43,7 +48,12 @@ pub struct Scripted {
     script: Mutex<VecDeque<Boot>>,
     runners: Mutex<HashMap<RunnerId, Arc<FakeRunner>>>,
     pub launched: Mutex<Vec<RunnerId>>,
-    exits: broadcast::Sender<RunnerId>,
+    /// Times that a launch was asked for.
+    pub attempts: AtomicUsize,
+    kind: Mutex<LauncherKind>,
+    conditions: Mutex<HashMap<RunnerId, Condition>>,
+    addresses: Mutex<Vec<(RunnerId, IpAddr)>>,
+    news: broadcast::Sender<RunnerId>,
 }
 
 impl Scripted {
@@ -52,7 +62,11 @@ impl Scripted {
             script: Mutex::default(),
             runners: Mutex::default(),
             launched: Mutex::default(),
-            exits: broadcast::channel(16).0,
+            attempts: AtomicUsize::new(0),
+            kind: Mutex::new(LauncherKind::Process),
+            conditions: Mutex::default(),
+            addresses: Mutex::default(),
+            news: broadcast::channel(16).0,
         })
     }
 
@@ -65,12 +79,31 @@ impl Scripted {
         self.launched.lock().unwrap().len()
     }
 
-    /// The runner's process ends.
+    /// The runner's process ends, and the launcher notices that or does not.
     pub fn exit(&self, id: RunnerId, noticed: bool) {
         self.runners.lock().unwrap().remove(&id).expect("it exists").stop();
         if noticed {
-            self.exits.send(id).unwrap();
+            self.becomes(id, over(EndReason::RunnerLost, "the runner ended without saying why"));
+            self.tell(id);
         }
+    }
+
+    /// From now on the launcher knows what its engine's watch tells it, a moment late.
+    pub fn watches(&self) {
+        *self.kind.lock().unwrap() = LauncherKind::Kubernetes;
+    }
+
+    pub fn becomes(&self, id: RunnerId, condition: Condition) {
+        self.conditions.lock().unwrap().insert(id, condition);
+    }
+
+    /// Whoever listens hears of it.
+    pub fn tell(&self, id: RunnerId) {
+        self.news.send(id).unwrap();
+    }
+
+    pub fn learns_address(&self, id: RunnerId, address: &str) {
+        self.addresses.lock().unwrap().push((id, address.parse().unwrap()));
     }
 
     /// A runner that was not launched here.
@@ -82,14 +115,20 @@ impl Scripted {
 #[async_trait]
 impl Launcher for Scripted {
     fn kind(&self) -> LauncherKind {
-        LauncherKind::Process
+        *self.kind.lock().unwrap()
     }
 
     async fn launch(&self, request: Launch) -> Result<String, LaunchError> {
         let boot = self.script.lock().unwrap().pop_front().unwrap_or(Boot::Ready(Vec::new()));
         let id = request.runner;
+        self.attempts.fetch_add(1, Ordering::SeqCst);
+        if let Boot::Away = boot {
+            return Err(LaunchError::Away("the engine is away".to_owned()));
+        }
         self.launched.lock().unwrap().push(id);
         let runner = match boot {
+            Boot::Away => unreachable!("answered above"),
+            Boot::Refused(why) => return Err(LaunchError::Refused(why.to_owned())),
             Boot::Fails => return Err(LaunchError::Start(std::io::ErrorKind::OutOfMemory.into())),
             Boot::Silent => FakeRunner::silent(id),
             Boot::Deaf => FakeRunner::deaf(request),
@@ -110,9 +149,21 @@ impl Launcher for Scripted {
         Ok(())
     }
 
-    fn exits(&self) -> Option<broadcast::Receiver<RunnerId>> {
-        Some(self.exits.subscribe())
+    fn news(&self) -> Option<broadcast::Receiver<RunnerId>> {
+        Some(self.news.subscribe())
     }
+
+    fn condition(&self, runner: RunnerId) -> Condition {
+        self.conditions.lock().unwrap().get(&runner).cloned().unwrap_or(Condition::Fine)
+    }
+
+    fn has_address(&self, runner: RunnerId, address: IpAddr) -> bool {
+        self.addresses.lock().unwrap().contains(&(runner, address))
+    }
+}
+
+pub fn over(reason: EndReason, message: &str) -> Condition {
+    Condition::Over(Verdict::new(reason, message))
 }
 
 /// One controller, its database and its launcher.
@@ -143,6 +194,9 @@ pub fn quick(config: &mut LifecycleConfig) {
     timing.exit_grace = Duration::from_millis(300);
     timing.expiry_margin = Duration::from_millis(50);
     timing.linger_margin = Duration::from_millis(100);
+    timing.ask_timeout = Duration::from_millis(60);
+    timing.doubt_pause = Duration::from_millis(50);
+    timing.launch_retry = (Duration::from_millis(20), Duration::from_millis(100));
 }
 
 impl World {
@@ -165,9 +219,26 @@ impl World {
         Self::beside(dir, launcher, change).await
     }
 
+    /// Takes the database's file away, or brings it back.
+    pub fn database_is_there(&self, there: bool) {
+        let (path, away) = (self.dir.as_ref().unwrap().path().join("test.db"), "test.db.away");
+        let away = path.with_file_name(away);
+        if there { std::fs::rename(away, path) } else { std::fs::rename(path, away) }.unwrap();
+    }
+
+    /// Stops as a server does; false when something did not stop.
+    pub async fn stop(&self) -> bool {
+        self.shutdown.finish(Duration::from_secs(10)).await
+    }
+
     /// A second controller on the same database and cluster.
     pub async fn twin(&self) -> Self {
-        Self::beside(self.dir.clone().unwrap(), Arc::clone(&self.launcher), |_| {}).await
+        self.twin_with(|_| {}).await
+    }
+
+    /// The same, with times that a test changes.
+    pub async fn twin_with(&self, change: impl FnOnce(&mut LifecycleConfig)) -> Self {
+        Self::beside(self.dir.clone().unwrap(), Arc::clone(&self.launcher), change).await
     }
 
     async fn beside(dir: Arc<TempDir>, launcher: Arc<Scripted>, change: impl FnOnce(&mut LifecycleConfig)) -> Self {

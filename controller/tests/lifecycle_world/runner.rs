@@ -1,10 +1,11 @@
 //! A runner as the controller sees it: it calls home, takes an assignment as it was told to, reports, and ends.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use axum::extract::State;
-use axum::routing::{post, put};
+use axum::routing::{get, post, put};
 use axum::{Json, Router};
 use controller::launcher::Launch;
 use http::{HeaderMap, StatusCode};
@@ -41,6 +42,8 @@ pub struct Seen {
     pub held: Mutex<Option<Assign>>,
     pub assigns: Mutex<Vec<(SessionId, u64)>>,
     pub ended: Mutex<Option<EndReason>>,
+    /// Times that it was asked whether it is well.
+    pub asked: AtomicUsize,
     secret: String,
 }
 
@@ -65,7 +68,8 @@ impl FakeRunner {
         let secret = runner.secret.clone();
         runner.seen = Arc::new(Seen { answers: Mutex::new(answers.into()), secret, ..Seen::default() });
         let router =
-            Router::new().route("/assign", put(assign)).route("/end", post(end)).with_state(Arc::clone(&runner.seen));
+            Router::new().route("/assign", put(assign)).route("/end", post(end)).route("/healthz", get(show_health));
+        let router = router.with_state(Arc::clone(&runner.seen));
         tokio::spawn(service::serve(listener, router, service::ServeLimits::default(), runner.stop.clone()));
         (runner, address)
     }
@@ -151,6 +155,12 @@ async fn assign(State(seen): State<Arc<Seen>>, headers: HeaderMap, Json(assign):
         Answer::Silence => std::future::pending().await,
         Answer::Refuse(status) => status,
     }
+}
+
+async fn show_health(State(seen): State<Arc<Seen>>, headers: HeaderMap) -> StatusCode {
+    seen.asked.fetch_add(1, Ordering::SeqCst);
+    let known = headers["authorization"] == format!("Bearer {}", seen.secret);
+    if known { StatusCode::OK } else { StatusCode::UNAUTHORIZED }
 }
 
 async fn end(State(seen): State<Arc<Seen>>, Json(end): Json<End>) -> StatusCode {

@@ -29,6 +29,10 @@ pub(super) fn create_session(db: &mut Write<'_>, new: &NewSession, now: Time) ->
             return Ok(Creation::AtCapacity { active });
         }
     }
+    // No other transaction writes before this one has ended, so an idle runner that is there now is there below.
+    if matches!(new.placement, Placement::IdleRunner) && !runners::any_idle(db)? {
+        return Ok(Creation::NoIdleRunner);
+    }
     insert(db, new, now)?;
     let claimed = place(db, new, now)?;
     tokens::add(db, new.id, &new.token)?;
@@ -106,7 +110,7 @@ fn insert(db: &Write<'_>, new: &NewSession, now: Time) -> Attempt<()> {
         // The error might quote what is secret.
         .map_err(|_| Failure::Corrupt("sessions.secrets", "cannot be written as JSON".to_owned()))?;
     let wire = match new.placement {
-        Placement::Runner(_) => Wire::TtyR1,
+        Placement::Runner(_) | Placement::IdleRunner => Wire::TtyR1,
         Placement::Fixed { .. } => Wire::Tty,
     };
     execute(
@@ -155,6 +159,10 @@ fn place(db: &Write<'_>, new: &NewSession, now: Time) -> Attempt<bool> {
             )?;
             (*runner, false)
         }
+        Placement::IdleRunner => match runners::claim_idle(db, new.id)? {
+            Some(idle) => (idle, true),
+            None => return Err(Failure::Corrupt("runners.state", "no runner is idle any more".to_owned())),
+        },
         Placement::Runner(blank) => match runners::claim_idle(db, new.id)? {
             Some(idle) => (idle, true),
             None => {

@@ -2,15 +2,16 @@
 
 use rusqlite::ErrorCode;
 
+use crate::migrations::MigrateError;
 use crate::{SealError, StoreError};
 
 /// The outcome of a piece of work.
-pub(super) type Attempt<T> = std::result::Result<T, Failure>;
+pub(crate) type Attempt<T> = std::result::Result<T, Failure>;
 
 #[derive(Debug)]
-pub(super) enum Failure {
+pub(crate) enum Failure {
     Sql(rusqlite::Error),
-    Migration(refinery::Error),
+    Migration(MigrateError),
     /// A column holds what it never should: its name, and what was wrong. Never the value of a sealed column.
     Corrupt(&'static str, String),
     Seal(SealError),
@@ -32,14 +33,15 @@ impl From<SealError> for Failure {
 
 impl Failure {
     /// Names the operation, and sorts what may work later from what will not.
-    pub(super) fn during(self, operation: &str) -> StoreError {
+    pub(crate) fn during(self, operation: &str) -> StoreError {
         match self {
             Self::Sql(error) if is_passing(&error) => StoreError::Unavailable(format!("{operation}: {error}")),
             Self::Sql(error) => StoreError::Database(format!("{operation}: {error}")),
-            Self::Migration(error) => {
-                let text = format!("{operation}: {}", chain(&error));
-                if migration_may_pass(&error) { StoreError::Unavailable(text) } else { StoreError::Database(text) }
-            }
+            Self::Migration(error) => match StoreError::from(error) {
+                StoreError::Unavailable(text) => StoreError::Unavailable(format!("{operation}: {text}")),
+                StoreError::Database(text) => StoreError::Database(format!("{operation}: {text}")),
+                other => other,
+            },
             Self::Corrupt(column, what) => StoreError::Corrupt(format!("{operation}: {column}: {what}")),
             Self::Seal(error) => StoreError::Seal(error),
             Self::Misuse(what) => StoreError::Database(format!("{operation}: {what}")),
@@ -47,7 +49,7 @@ impl Failure {
     }
 }
 
-fn is_passing(error: &rusqlite::Error) -> bool {
+pub(crate) fn is_passing(error: &rusqlite::Error) -> bool {
     matches!(
         error.sqlite_error_code(),
         Some(
@@ -58,25 +60,4 @@ fn is_passing(error: &rusqlite::Error) -> bool {
                 | ErrorCode::SystemIoFailure
         )
     )
-}
-
-fn migration_may_pass(error: &refinery::Error) -> bool {
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        if cause.downcast_ref::<rusqlite::Error>().is_some_and(is_passing) {
-            return true;
-        }
-        source = cause.source();
-    }
-    false
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }

@@ -7,9 +7,9 @@
 //! [`Store::changes`] tells of this process's own changes only.
 
 mod create;
-mod failure;
+pub(crate) mod failure;
 mod keys;
-mod open;
+pub(crate) mod open;
 mod rows;
 mod runners;
 mod sessions;
@@ -89,6 +89,8 @@ impl SqliteStore {
         operation: &'static str,
         work: impl FnOnce(&mut Write<'_>) -> Attempt<T> + Send + 'static,
     ) -> Result<T> {
+        // What is written to a file that lost its name is gone with the process.
+        self.file.check()?;
         let (key, changes) = (Arc::clone(&self.key), self.changes.clone());
         let transaction = move |connection: &mut Connection| {
             // Immediate, as the connection is set.
@@ -112,6 +114,7 @@ impl SqliteStore {
         operation: &'static str,
         work: impl FnOnce(&Connection, &SealKey) -> Attempt<T> + Send + 'static,
     ) -> Result<T> {
+        self.file.check()?;
         let key = Arc::clone(&self.key);
         self.reader.run(operation, move |connection| work(connection, &key)).await
     }

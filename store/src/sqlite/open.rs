@@ -1,4 +1,4 @@
-//! Opening the file: its mode, the connections' settings, and the migrations.
+//! Opening the file: its mode, the connections' settings, and that the migrations are applied.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -9,11 +9,8 @@ use std::time::{Duration, Instant};
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
 use super::failure::{Attempt, Failure};
+use crate::migrations::{self, Scripts};
 use crate::{Result, StoreError};
-
-mod migrations {
-    refinery::embed_migrations!("migrations/sqlite");
-}
 
 /// How long a statement waits for another process's transaction.
 const BUSY: Duration = Duration::from_secs(5);
@@ -57,7 +54,7 @@ pub(super) fn open(path: &Path) -> Result<Opened> {
     let operation = format!("opening {}", path.display());
     let deadline = Instant::now() + BUSY;
     let writer = loop {
-        match writer(path).map_err(|failure| failure.during(&operation)) {
+        match migrated(path).map_err(|failure| failure.during(&operation)) {
             Ok(writer) => break writer,
             // Switching to WAL does not wait as other statements do, so that is done here.
             Err(StoreError::Unavailable(_)) if Instant::now() < deadline && path.exists() => {
@@ -74,7 +71,7 @@ pub(super) fn open(path: &Path) -> Result<Opened> {
 
 /// SQLite gives its side files the mode of the database. A file that is there is never opened here: closing any
 /// descriptor of it would drop the locks that this process already has on it (fcntl(2)).
-fn create_private(path: &Path) -> std::io::Result<()> {
+pub(crate) fn create_private(path: &Path) -> std::io::Result<()> {
     match fs::OpenOptions::new().write(true).create_new(true).mode(MODE).open(path) {
         Ok(_) => Ok(()),
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {
@@ -95,7 +92,14 @@ fn connect(path: &Path) -> Attempt<Connection> {
     Ok(db)
 }
 
-fn writer(path: &Path) -> Attempt<Connection> {
+/// A connection that writes, to a database that is up to date.
+fn migrated(path: &Path) -> Attempt<Connection> {
+    let mut db = writer(path)?;
+    migrations::sqlite::up(&mut db, &Scripts::sqlite()).map_err(Failure::Migration)?;
+    Ok(db)
+}
+
+pub(crate) fn writer(path: &Path) -> Attempt<Connection> {
     let mut db = connect(path)?;
     let mode: String = db.pragma_update_and_check(None, "journal_mode", "wal", |row| row.get(0))?;
     if mode != "wal" {
@@ -106,23 +110,11 @@ fn writer(path: &Path) -> Attempt<Connection> {
     db.pragma_update(None, "foreign_keys", true)?;
     // A transaction that starts by reading could not become a writing one beside another process.
     db.set_transaction_behavior(TransactionBehavior::Immediate);
-    migrate(&mut db)?;
     Ok(db)
 }
 
-fn reader(path: &Path) -> Attempt<Connection> {
+pub(crate) fn reader(path: &Path) -> Attempt<Connection> {
     let db = connect(path)?;
     db.pragma_update(None, "query_only", true)?;
     Ok(db)
-}
-
-/// All migrations and their records are one transaction (grouped), or a kill in between would leave a schema that the
-/// next start could not migrate. A newer release's may be there already: each release runs on the next one's schema.
-fn migrate(db: &mut Connection) -> Attempt<()> {
-    let run = |db: &mut Connection| migrations::migrations::runner().set_grouped(true).set_abort_missing(false).run(db);
-    match run(db) {
-        Ok(_) => Ok(()),
-        // Another process may have applied the same migration in the meantime. Then nothing is left to do.
-        Err(_) => run(db).map(drop).map_err(Failure::Migration),
-    }
 }

@@ -22,6 +22,10 @@ pub(super) fn add(db: &Write<'_>, new: &NewRunner, session: Option<SessionId>, n
     Ok(())
 }
 
+pub(super) fn any_idle(db: &Write<'_>) -> Attempt<bool> {
+    Ok(first(db, "SELECT 1 FROM runners WHERE state = 'idle' LIMIT 1", [], |_| Ok(()))?.is_some())
+}
+
 /// Takes the idle runner that has waited longest.
 pub(super) fn claim_idle(db: &Write<'_>, session: SessionId) -> Attempt<Option<RunnerId>> {
     first(

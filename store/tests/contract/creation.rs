@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use session::frames::Wire;
 use session::{ApiKeyId, RunnerId, SessionId, SessionState, Stage};
-use store::{Creation, Filter, Idempotency, NewSession, Placement, Retention, RunnerState};
+use store::{Creation, Filter, Idempotency, NewSession, Placement, Rate, Retention, RunnerState};
 
 use super::*;
 
@@ -43,6 +43,27 @@ pub async fn an_idle_runner_is_claimed_before_a_new_one_is_made(db: &Database) {
     }
     let creation = db.store.create_session(new_session(), after(3)).await.unwrap();
     assert!(matches!(creation, Creation::Created { claimed: false, .. }), "{creation:?}");
+}
+
+pub async fn where_only_an_idle_runner_will_do_nothing_is_created_without_one(db: &Database) {
+    let api_key = ApiKeyId::new();
+    let wanting = || {
+        let rate = Some(Rate { scope: "client".to_owned(), per_minute: 1 });
+        NewSession { placement: Placement::IdleRunner, rate, ..keyed(api_key, "k", "body") }
+    };
+    let creation = db.store.create_session(wanting(), start()).await.unwrap();
+    assert!(matches!(creation, Creation::NoIdleRunner), "{creation:?}");
+    assert_eq!(db.store.sessions(Filter::default()).await.unwrap(), []);
+    assert_eq!(db.store.runners().await.unwrap(), []);
+    // Neither the key nor the rate was touched.
+    let idle = standby(&*db.store, start()).await;
+    let creation = db.store.create_session(wanting(), after(1)).await.unwrap();
+    let Creation::Created { session, runner, claimed } = creation else { panic!("{creation:?}") };
+    assert_eq!((runner, claimed, session.runner, session.wire), (idle, true, Some(idle), Wire::TtyR1));
+    // A repeat needs no runner.
+    let creation = db.store.create_session(wanting(), after(2)).await.unwrap();
+    let Creation::Repeated(repeated) = creation else { panic!("{creation:?}") };
+    assert_eq!(repeated.id, session.id);
 }
 
 pub async fn twenty_creations_on_ten_idle_runners_claim_each_once(db: &Database) {

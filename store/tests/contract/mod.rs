@@ -175,13 +175,15 @@ pub fn exited(code: i32) -> Ended {
 
 pub const HOUR: Duration = Duration::from_secs(3600);
 
-/// Makes one test of each contract. `$database` is an async function that gives a fresh [`Database`].
+/// Makes one test of each contract. `$database` is an async function that gives a fresh [`Database`], or perhaps one.
 macro_rules! contract {
     ($database:path; $($module:ident { $($name:ident),+ $(,)? })+) => {
         $(mod $module {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $name() {
-                let database = $database().await;
+                // A backend that is not installed here has said so.
+                let database: Option<crate::contract::Database> = $database().await.into();
+                let Some(database) = database else { return };
                 crate::contract::$module::$name(&database).await;
                 drop(database.kept);
             })+
@@ -197,6 +199,7 @@ macro_rules! every_contract {
                 a_new_session_is_queued_and_has_a_runner_reserved,
                 what_is_stored_is_what_was_given,
                 an_idle_runner_is_claimed_before_a_new_one_is_made,
+                where_only_an_idle_runner_will_do_nothing_is_created_without_one,
                 twenty_creations_on_ten_idle_runners_claim_each_once,
                 a_fixed_backend_is_there_at_once_and_has_no_secret,
                 the_same_key_and_body_give_the_same_session_and_one_more_token,

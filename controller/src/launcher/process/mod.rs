@@ -13,7 +13,7 @@ mod files;
 mod handle;
 mod spawn;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,19 +21,20 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use nix::sys::signal::Signal;
-use session::RunnerId;
+use session::{EndReason, RunnerId};
 use tokio::process::ChildStdin;
 use tokio::sync::{broadcast, watch};
 
-use super::{Launch, LaunchError, Launcher, LauncherKind};
+use super::{Condition, Launch, LaunchError, Launcher, LauncherKind, Verdict};
 use files::RunnerFiles;
 use handle::Handle;
 use tree::Tree;
 
 /// How long the kill of a whole tree may take; a process that outlives this is stuck in the kernel.
 const KILL_LIMIT: Duration = Duration::from_secs(5);
-/// Exits that a slow listener may be behind by; the reconciler finds what it missed.
+/// Exits that a slow listener may be behind by, and that are remembered; the reconciler finds what was missed.
 const EXITS: usize = 1024;
+const ENDED: &str = "the runner ended without saying why";
 
 /// The process launcher's settings.
 #[derive(Debug, Clone)]
@@ -76,7 +77,23 @@ pub struct ProcessLauncher(Arc<Inner>);
 struct Inner {
     config: ProcessLauncherConfig,
     running: Mutex<HashMap<RunnerId, Running>>,
+    /// The last that ended, oldest first.
+    ended: Mutex<VecDeque<RunnerId>>,
     exits: broadcast::Sender<RunnerId>,
+}
+
+impl Inner {
+    /// Remembers that a runner has ended, and tells of it.
+    fn tell_exit(&self, runner: RunnerId) {
+        let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        if ended.len() >= EXITS {
+            ended.pop_front();
+        }
+        ended.push_back(runner);
+        drop(ended);
+        // Nobody may be listening.
+        let _ = self.exits.send(runner);
+    }
 }
 
 /// A runner that this launcher started and whose end it has not finished with.
@@ -120,7 +137,8 @@ impl ProcessLauncher {
             *dir = dir.canonicalize().map_err(failed)?;
         }
         tree::adopt_orphans();
-        Ok(Self(Arc::new(Inner { config, running: Mutex::default(), exits: broadcast::channel(EXITS).0 })))
+        let exits = broadcast::channel(EXITS).0;
+        Ok(Self(Arc::new(Inner { config, running: Mutex::default(), ended: Mutex::default(), exits })))
     }
 
     fn running(&self, runner: RunnerId) -> Option<Running> {
@@ -209,6 +227,15 @@ impl Launcher for ProcessLauncher {
 
     fn news(&self) -> Option<broadcast::Receiver<RunnerId>> {
         Some(self.0.exits.subscribe())
+    }
+
+    /// A process says why it ended only in its own last report.
+    fn condition(&self, runner: RunnerId) -> Condition {
+        let ended = self.0.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        match ended.contains(&runner) {
+            true => Condition::Over(Verdict::new(EndReason::RunnerLost, ENDED)),
+            false => Condition::Fine,
+        }
     }
 
     fn workspace(&self, runner: RunnerId) -> Option<PathBuf> {

@@ -110,8 +110,7 @@ impl ProcessLauncher {
         if left > 0 {
             tracing::error!(%runner, left, "processes of a runner could not be ended");
         }
-        // Nobody may be listening.
-        let _ = self.0.exits.send(runner);
+        self.0.tell_exit(runner);
         files.remove(self.0.config.keep_workspaces).await;
         self.0.running.lock().unwrap_or_else(PoisonError::into_inner).remove(&runner);
         progress.send_replace(Progress::Cleared);

@@ -1,0 +1,125 @@
+//! How a pod comes about: defaults, over them the operator's template, over that what every pod must be, over that what
+//! is one runner's own. A template that would be overruled, or that loosens the sandbox, is refused at the start.
+
+use k8s_openapi::DeepMerge;
+use k8s_openapi::api::core::v1::{Container, PodSpec, PodTemplateSpec, SecurityContext};
+use session::{RunnerId, Secret};
+use url::Url;
+
+use super::pod::{self, EPHEMERAL_STORAGE, PodSettings, RUNNER_CONTAINER};
+use super::template::{PodTemplate, TemplateError};
+use crate::launcher::Launch;
+
+/// Every pod, but for what is its runner's own.
+pub(super) fn blueprint(
+    settings: &PodSettings,
+    instance: &str,
+    template: &PodTemplate,
+) -> Result<PodTemplateSpec, TemplateError> {
+    let given = &template.spec;
+    refuse_containers(given)?;
+    let mut merged = pod::defaults(given);
+    merged.merge_from(given.clone());
+    merged.merge_from(pod::required(settings, instance));
+    let spec = merged.spec.get_or_insert_default();
+    add_tolerations(spec, settings);
+    add_folders(spec);
+    refuse_powers(spec)?;
+    // A template must not set what is a runner's own, either; which runner does not matter.
+    let some_runner = Launch {
+        runner: RunnerId::default(),
+        boot_token: Secret::new("TOKEN"),
+        internal_url: Url::parse("http://controller").map_err(|error| TemplateError::Syntax(error.to_string()))?,
+    };
+    template.survives_in(&personal(&merged, &some_runner), "the launcher does not let this be set")?;
+    Ok(merged)
+}
+
+/// One runner's pod.
+pub(super) fn personal(blueprint: &PodTemplateSpec, launch: &Launch) -> PodTemplateSpec {
+    let mut pod = blueprint.clone();
+    pod.merge_from(pod::own(launch));
+    pod
+}
+
+fn add_tolerations(spec: &mut PodSpec, settings: &PodSettings) {
+    let tolerations = spec.tolerations.get_or_insert_default();
+    for toleration in pod::patience(settings) {
+        if !tolerations.iter().any(|given| given.key == toleration.key) {
+            tolerations.push(toleration);
+        }
+    }
+}
+
+fn add_folders(spec: &mut PodSpec) {
+    let runner = spec.containers.iter().find(|container| container.name == RUNNER_CONTAINER);
+    let limits = runner.and_then(|runner| runner.resources.as_ref()?.limits.as_ref());
+    let size = limits.and_then(|limits| limits.get(EPHEMERAL_STORAGE)).cloned();
+    let volumes = spec.volumes.get_or_insert_default();
+    for name in pod::FOLDERS {
+        if !volumes.iter().any(|volume| volume.name == name) {
+            volumes.push(pod::folder(name, size.clone()));
+        }
+    }
+}
+
+/// A container that does not end would keep the pod, and with it the Job, from ending.
+fn refuse_containers(template: &PodTemplateSpec) -> Result<(), TemplateError> {
+    let containers = template.spec.iter().flat_map(|spec| &spec.containers);
+    for (index, container) in containers.enumerate() {
+        if container.name != RUNNER_CONTAINER {
+            let why = format!(
+                "only {RUNNER_CONTAINER:?} can be here; a sidecar goes into initContainers, with restartPolicy Always"
+            );
+            return Err(TemplateError::field(format_args!("spec.containers[{index}].name"), why));
+        }
+    }
+    Ok(())
+}
+
+/// What would let a command out of its sandbox. Fields that the launcher sets are not looked at here.
+fn refuse_powers(spec: &PodSpec) -> Result<(), TemplateError> {
+    let containers = spec.containers.iter().map(|container| ("containers", container));
+    let sidecars = spec.init_containers.iter().flatten().map(|container| ("initContainers", container));
+    for (list, container) in containers.chain(sidecars) {
+        refuse_loose_container(list, container)?;
+    }
+    for volume in spec.volumes.iter().flatten() {
+        let sources = volume.projected.iter().flat_map(|projected| projected.sources.iter().flatten());
+        if sources.into_iter().any(|source| source.service_account_token.is_some()) {
+            let field = format!("spec.volumes[{}].projected.sources", volume.name);
+            return Err(TemplateError::field(field, "runners get no service account token"));
+        }
+    }
+    Ok(())
+}
+
+fn refuse_loose_container(list: &str, container: &Container) -> Result<(), TemplateError> {
+    let Some(context) = &container.security_context else { return Ok(()) };
+    match loose_field(context) {
+        None => Ok(()),
+        Some(field) => {
+            let field = format!("spec.{list}[{}].securityContext.{field}", container.name);
+            Err(TemplateError::field(field, "this would loosen the sandbox"))
+        }
+    }
+}
+
+fn loose_field(context: &SecurityContext) -> Option<&'static str> {
+    let added = context.capabilities.as_ref().and_then(|capabilities| capabilities.add.as_ref());
+    let profile = context.seccomp_profile.as_ref().map(|profile| profile.type_.as_str());
+    let loose = [
+        ("privileged", context.privileged == Some(true)),
+        ("allowPrivilegeEscalation", context.allow_privilege_escalation == Some(true)),
+        ("capabilities.add", added.is_some_and(|added| !added.is_empty())),
+        ("seccompProfile", profile == Some("Unconfined")),
+        ("procMount", context.proc_mount.as_deref().is_some_and(|mount| mount != "Default")),
+        ("runAsNonRoot", context.run_as_non_root == Some(false)),
+        ("runAsUser", context.run_as_user == Some(0)),
+    ];
+    loose.into_iter().find_map(|(field, loose)| loose.then_some(field))
+}
+
+#[cfg(test)]
+#[path = "layers_tests.rs"]
+mod tests;

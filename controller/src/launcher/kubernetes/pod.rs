@@ -1,0 +1,235 @@
+//! The pod of a runner as the launcher wants it: what it must be, and what it is where an operator says nothing else.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::{
+    Capabilities, Container, ContainerPort, EmptyDirVolumeSource, EnvVar, EnvVarSource, ObjectFieldSelector,
+    PodSecurityContext, PodSpec, PodTemplateSpec, ResourceRequirements, SeccompProfile, SecurityContext, Toleration,
+    Volume, VolumeMount,
+};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use kube::core::ObjectMeta;
+use session::RunnerId;
+
+use super::job;
+use super::quantity::Amount;
+use crate::launcher::Launch;
+
+/// The container that is the runner.
+pub const RUNNER_CONTAINER: &str = "runner";
+/// Where runners listen; part of the address that they tell when they call home.
+const PORT: i32 = 7681;
+/// The user that runners and commands run as: the image has a passwd entry for it.
+const USER: i64 = 10_001;
+/// From SIGTERM to SIGKILL: what a runner needs to say goodbye.
+const GRACE_SECS: i64 = 10;
+const WORKSPACE: &str = "/workspace";
+/// Beside all the deadlines that a runner keeps by itself.
+const SLACK: Duration = Duration::from_secs(300);
+pub(super) const EPHEMERAL_STORAGE: &str = "ephemeral-storage";
+/// What a pod gets where neither a setting nor the template says otherwise.
+const DEFAULT_RESOURCES: [(&str, &str); 3] = [("cpu", "1"), ("memory", "1Gi"), (EPHEMERAL_STORAGE, "4Gi")];
+
+/// What every runner's pod is made of.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PodSettings {
+    pub image: String,
+    pub resources: Resources,
+    /// How long a runner keeps the result readable after its session's end.
+    pub linger: Duration,
+    pub heartbeat: Duration,
+    /// How long a runner waits for its session.
+    pub max_idle: Duration,
+    /// The longest that a session may live.
+    pub max_ttl: Duration,
+}
+
+/// Amounts that settings give, as requests and limits at once; `None`: the template's, else a default.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Resources {
+    pub cpu: Option<Amount>,
+    pub memory: Option<Amount>,
+    pub ephemeral_storage: Option<Amount>,
+}
+
+impl PodSettings {
+    /// No runner has a reason to live longer: the Job's own deadline.
+    pub(super) fn outer_deadline(&self) -> Duration {
+        self.max_idle + self.max_ttl + self.linger + SLACK
+    }
+}
+
+/// What every pod must be. What of this a template sets otherwise is refused.
+pub(super) fn required(settings: &PodSettings, instance: &str) -> PodTemplateSpec {
+    let spec = PodSpec {
+        automount_service_account_token: Some(false),
+        containers: vec![required_container(settings)],
+        enable_service_links: Some(false),
+        host_ipc: Some(false),
+        host_network: Some(false),
+        host_pid: Some(false),
+        restart_policy: Some("Never".to_owned()),
+        security_context: Some(PodSecurityContext {
+            fs_group: Some(USER),
+            run_as_group: Some(USER),
+            run_as_non_root: Some(true),
+            run_as_user: Some(USER),
+            seccomp_profile: Some(SeccompProfile { type_: "RuntimeDefault".to_owned(), ..SeccompProfile::default() }),
+            ..PodSecurityContext::default()
+        }),
+        // The runner obeys signals from outside its PID namespace alone, so that namespace must be its own.
+        share_process_namespace: Some(false),
+        ..PodSpec::default()
+    };
+    let labels = job::common_labels(instance);
+    PodTemplateSpec {
+        metadata: Some(ObjectMeta { labels: Some(labels), ..ObjectMeta::default() }),
+        spec: Some(spec),
+    }
+}
+
+fn required_container(settings: &PodSettings) -> Container {
+    let given = &settings.resources;
+    let amounts = [("cpu", &given.cpu), ("memory", &given.memory), (EPHEMERAL_STORAGE, &given.ephemeral_storage)];
+    let given = amounts.into_iter().filter_map(|(name, amount)| Some((name.to_owned(), amount.as_ref()?.into())));
+    let mount = |name: &str, path: &str| VolumeMount {
+        name: name.to_owned(),
+        mount_path: path.to_owned(),
+        ..VolumeMount::default()
+    };
+    let seconds = |duration: Duration| duration.as_secs().to_string();
+    Container {
+        env: Some(vec![
+            EnvVar {
+                name: "CLISCALE_ADDRESS".to_owned(),
+                value_from: Some(EnvVarSource {
+                    field_ref: Some(ObjectFieldSelector {
+                        field_path: "status.podIP".to_owned(),
+                        ..ObjectFieldSelector::default()
+                    }),
+                    ..EnvVarSource::default()
+                }),
+                ..EnvVar::default()
+            },
+            variable("CLISCALE_LISTEN", format!("0.0.0.0:{PORT}")),
+            variable("CLISCALE_WORKSPACE", format!("{WORKSPACE}/code")),
+            variable("CLISCALE_HOME", format!("{WORKSPACE}/home")),
+            variable("CLISCALE_LINGER_SECS", seconds(settings.linger)),
+            variable("CLISCALE_HEARTBEAT_SECS", seconds(settings.heartbeat)),
+            variable("CLISCALE_MAX_IDLE_SECS", seconds(settings.max_idle)),
+            variable("CLISCALE_LOG_FORMAT", "json"),
+        ]),
+        image: Some(settings.image.clone()),
+        name: RUNNER_CONTAINER.to_owned(),
+        resources: Some(amounts_as_resources(given.collect())),
+        security_context: Some(SecurityContext {
+            privileged: Some(false),
+            read_only_root_filesystem: Some(true),
+            run_as_non_root: Some(true),
+            ..unprivileged()
+        }),
+        volume_mounts: Some(vec![mount("workspace", WORKSPACE), mount("tmp", "/tmp")]),
+        ..Container::default()
+    }
+}
+
+/// What one runner's pod has of its own.
+pub(super) fn own(launch: &Launch) -> PodTemplateSpec {
+    let container = Container {
+        name: RUNNER_CONTAINER.to_owned(),
+        env: Some(vec![
+            variable("CLISCALE_CONTROLLER_URL", launch.internal_url.as_str()),
+            variable("CLISCALE_RUNNER_ID", launch.runner.to_string()),
+            variable("CLISCALE_BOOT_TOKEN", launch.boot_token.expose()),
+        ]),
+        ..Container::default()
+    };
+    PodTemplateSpec {
+        metadata: Some(ObjectMeta { labels: Some(own_label(launch.runner)), ..ObjectMeta::default() }),
+        spec: Some(PodSpec { containers: vec![container], ..PodSpec::default() }),
+    }
+}
+
+pub(super) fn own_label(runner: RunnerId) -> BTreeMap<String, String> {
+    BTreeMap::from([(job::RUNNER_LABEL.to_owned(), runner.to_string())])
+}
+
+/// What pods are where the template says nothing of it.
+pub(super) fn defaults(template: &PodTemplateSpec) -> PodTemplateSpec {
+    let given = template.spec.clone().unwrap_or_default();
+    let runner = given.containers.iter().find(|container| container.name == RUNNER_CONTAINER);
+    let resources = runner.and_then(|runner| runner.resources.clone()).unwrap_or_default();
+    let mentioned = |name: &str| {
+        let names = |amounts: &Option<BTreeMap<String, Quantity>>| amounts.iter().any(|map| map.contains_key(name));
+        names(&resources.requests) || names(&resources.limits)
+    };
+    let amounts = DEFAULT_RESOURCES.into_iter().filter(|(name, _)| !mentioned(name));
+    let amounts = amounts.map(|(name, amount)| (name.to_owned(), Quantity(amount.to_owned()))).collect();
+    let runner = Container {
+        image_pull_policy: Some("IfNotPresent".to_owned()),
+        name: RUNNER_CONTAINER.to_owned(),
+        ports: Some(vec![ContainerPort {
+            container_port: PORT,
+            name: Some("terminal".to_owned()),
+            ..ContainerPort::default()
+        }]),
+        resources: Some(amounts_as_resources(amounts)),
+        ..Container::default()
+    };
+    let sidecar = |container: &Container| Container {
+        name: container.name.clone(),
+        security_context: Some(unprivileged()),
+        ..Container::default()
+    };
+    let annotation = ("cluster-autoscaler.kubernetes.io/safe-to-evict".to_owned(), "false".to_owned());
+    let spec = PodSpec {
+        containers: vec![runner],
+        init_containers: given.init_containers.map(|containers| containers.iter().map(sidecar).collect()),
+        termination_grace_period_seconds: Some(GRACE_SECS),
+        ..PodSpec::default()
+    };
+    PodTemplateSpec {
+        metadata: Some(ObjectMeta { annotations: Some(BTreeMap::from([annotation])), ..ObjectMeta::default() }),
+        spec: Some(spec),
+    }
+}
+
+/// An empty folder of the pod's own, bounded by what the pod may store.
+pub(super) fn folder(name: &str, size: Option<Quantity>) -> Volume {
+    let empty_dir = EmptyDirVolumeSource { size_limit: size, ..EmptyDirVolumeSource::default() };
+    Volume { name: name.to_owned(), empty_dir: Some(empty_dir), ..Volume::default() }
+}
+
+/// The folders that every runner has.
+pub(super) const FOLDERS: [&str; 2] = ["workspace", "tmp"];
+
+/// Kubernetes must not delete the pods of a node that it cannot reach: a kubelet that is down alone harms no session,
+/// and whether a runner lives on is found out by asking it.
+pub(super) fn patience(settings: &PodSettings) -> [Toleration; 2] {
+    let seconds = i64::try_from(settings.outer_deadline().as_secs()).ok();
+    ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"].map(|taint| Toleration {
+        effect: Some("NoExecute".to_owned()),
+        key: Some(taint.to_owned()),
+        operator: Some("Exists".to_owned()),
+        toleration_seconds: seconds,
+        ..Toleration::default()
+    })
+}
+
+fn unprivileged() -> SecurityContext {
+    SecurityContext {
+        allow_privilege_escalation: Some(false),
+        capabilities: Some(Capabilities { add: None, drop: Some(vec!["ALL".to_owned()]) }),
+        ..SecurityContext::default()
+    }
+}
+
+fn amounts_as_resources(amounts: BTreeMap<String, Quantity>) -> ResourceRequirements {
+    let amounts = Some(amounts).filter(|amounts| !amounts.is_empty());
+    ResourceRequirements { requests: amounts.clone(), limits: amounts, ..ResourceRequirements::default() }
+}
+
+fn variable(name: &str, value: impl Into<String>) -> EnvVar {
+    EnvVar { name: name.to_owned(), value: Some(value.into()), ..EnvVar::default() }
+}

@@ -1,0 +1,203 @@
+//! What the launcher knows against a runner, and what follows from it for the runner's session.
+//!
+//! A runner whose machine does not answer may live on, so it is asked itself before it is given up.
+
+use std::sync::Arc;
+
+use session::{EndReason, Ended, RunnerId, Stage};
+use store::{RunnerRecord, RunnerState, SessionRecord, StoreError, Time};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
+
+use super::Lifecycle;
+use super::busy::Work;
+use crate::launcher::{Condition, Verdict};
+
+const LOST: &str = "the runner ended without saying why";
+const STILLBORN: &str = "the runner ended before it was ready";
+const NEVER_TAKEN: &str = "the runner ended before it took the session";
+const SILENT: &str = "the runner's machine does not answer, and neither does the runner";
+/// Between two looks at whether the last report, or a better reason, has come.
+const LOOK: std::time::Duration = std::time::Duration::from_millis(50);
+/// How often a runner is asked before its silence counts.
+const ASK_TIMES: usize = 3;
+
+impl Lifecycle {
+    /// Acts on what the launcher knows of a runner.
+    pub(super) fn look_at(self: &Arc<Self>, runner: RunnerId) {
+        match self.launcher.condition(runner) {
+            Condition::Fine => {}
+            Condition::Doubtful => self.spawn_asking(runner),
+            Condition::Over(_) => self.spawn_gone(runner),
+        }
+    }
+
+    /// A runner is over or missing: concludes what became of its session.
+    pub(super) fn spawn_gone(self: &Arc<Self>, runner: RunnerId) {
+        let Some(at_work) = self.busy.begin(Work::Concluding, runner) else { return };
+        let lifecycle = Arc::clone(self);
+        self.spawn(async move {
+            // An error was logged, and the reconciler finds the runner missing again.
+            let _ = lifecycle.conclude_runner(runner, lifecycle.config.timing.exit_grace).await;
+            drop(at_work);
+        });
+    }
+
+    /// A runner that just ended may have its last report on the way, and the launcher may yet learn why it ended:
+    /// `grace` is for both, unless the reason is known. The runner's secret stays good as long.
+    pub(super) async fn conclude_runner(
+        self: &Arc<Self>,
+        runner: RunnerId,
+        grace: std::time::Duration,
+    ) -> Result<(), StoreError> {
+        let row = self.persist("runner", || self.store.runner(runner)).await?;
+        let Some(row) = row.filter(|row| row.state != RunnerState::Gone) else { return Ok(()) };
+        let Some(session) = row.session else {
+            self.discard(runner).await;
+            return Ok(());
+        };
+        let deadline = Instant::now() + grace;
+        loop {
+            let record = self.persist("session", || self.store.session(session)).await?;
+            let open = record.filter(|record| record.runner == Some(runner) && record.ended.is_none());
+            let Some(record) = open else {
+                self.discard(runner).await;
+                return Ok(());
+            };
+            let verdict = self.verdict(runner);
+            // One that never was ready had nothing to report.
+            let said_all = row.state == RunnerState::Booting || verdict.reason != EndReason::RunnerLost;
+            if said_all || Instant::now() >= deadline {
+                return match grace.is_zero() {
+                    true => self.lose(record.id, runner, verdict.ended()).await,
+                    false => self.conclude_open(record, &row, verdict).await,
+                };
+            }
+            sleep(LOOK).await;
+        }
+    }
+
+    fn verdict(&self, runner: RunnerId) -> Verdict {
+        match self.launcher.condition(runner) {
+            Condition::Over(verdict) => verdict,
+            Condition::Fine | Condition::Doubtful => Verdict::new(EndReason::RunnerLost, LOST),
+        }
+    }
+
+    /// A session that no runner has taken may have another, unless that would fail for the same reason.
+    async fn conclude_open(
+        self: &Arc<Self>,
+        record: SessionRecord,
+        row: &RunnerRecord,
+        verdict: Verdict,
+    ) -> Result<(), StoreError> {
+        let was_ready = row.state != RunnerState::Booting;
+        let misplaced = matches!(verdict.reason, EndReason::Evicted | EndReason::NodeLost);
+        let may_differ = verdict.reason != EndReason::StartFailed && (was_ready || misplaced);
+        if record.stage == Stage::Queued && may_differ {
+            return self.replace(record, row.id, NEVER_TAKEN).await;
+        }
+        let ended = match verdict.reason {
+            EndReason::RunnerLost if !was_ready && verdict.message == LOST => {
+                Ended::because(EndReason::StartFailed, STILLBORN)
+            }
+            EndReason::RunnerLost if !was_ready => {
+                Ended::because(EndReason::StartFailed, format!("{STILLBORN}: {}", verdict.message))
+            }
+            _ => verdict.ended(),
+        };
+        self.lose(record.id, row.id, ended).await
+    }
+
+    /// What a runner's own `runner_lost` is to be recorded as. It was told to stop and does not know why; the launcher
+    /// may, if only in a moment.
+    pub(super) async fn explained(&self, runner: RunnerId, told: Ended) -> Ended {
+        if told.reason != EndReason::RunnerLost || !self.launcher.kind().watches() {
+            return told;
+        }
+        let deadline = Instant::now() + self.config.timing.verdict_patience;
+        loop {
+            let verdict = match self.launcher.condition(runner) {
+                Condition::Over(verdict) => Some(verdict),
+                Condition::Fine | Condition::Doubtful => None,
+            };
+            let better = verdict.as_ref().is_some_and(|verdict| verdict.reason != EndReason::RunnerLost);
+            if better || Instant::now() >= deadline {
+                // The exit code is the command's all the same.
+                let verdict = verdict.map(|Verdict { reason, message }| Ended {
+                    reason,
+                    message: Some(message),
+                    ..told.clone()
+                });
+                return verdict.unwrap_or(told);
+            }
+            sleep(LOOK).await;
+        }
+    }
+
+    fn spawn_asking(self: &Arc<Self>, runner: RunnerId) {
+        let Some(at_work) = self.busy.begin(Work::Asking, runner) else { return };
+        let lifecycle = Arc::clone(self);
+        self.spawn(async move {
+            // An error was logged, and the reconciler finds the runner doubtful again.
+            let _ = lifecycle.ask_while_doubtful(runner).await;
+            drop(at_work);
+        });
+    }
+
+    async fn ask_while_doubtful(self: &Arc<Self>, runner: RunnerId) -> Result<(), StoreError> {
+        let mut heard = Time::now();
+        while self.launcher.condition(runner) == Condition::Doubtful {
+            let row = self.persist("runner", || self.store.runner(runner)).await?;
+            let Some(row) = row.filter(|row| row.state != RunnerState::Gone) else { return Ok(()) };
+            // One that has not called home is nobody to ask; its boot deadline is for it.
+            if row.address.is_none() {
+                return Ok(());
+            }
+            if self.answers(&row).await? {
+                heard = Time::now();
+            } else {
+                let row = self.persist("runner", || self.store.runner(runner)).await?;
+                match row.and_then(|row| row.seen_at).filter(|seen| *seen > heard) {
+                    // It reaches a controller, though this one does not reach it.
+                    Some(seen) => heard = seen,
+                    None => return self.give_up_silent(runner).await,
+                }
+            }
+            sleep(self.config.timing.doubt_pause).await;
+        }
+        Ok(())
+    }
+
+    /// Whether the runner itself answers to its secret: its address alone may be another's by now.
+    async fn answers(&self, runner: &RunnerRecord) -> Result<bool, StoreError> {
+        let secret = self.persist("runner_secret", || self.store.runner_secret(runner.id)).await?;
+        let (Some(secret), Some(address)) = (secret, &runner.address) else { return Ok(false) };
+        let mut turns = interval(self.config.timing.ask_timeout);
+        turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        for _ in 0..ASK_TIMES {
+            turns.tick().await;
+            match self.client.is_well(address, &secret).await {
+                Ok(()) => return Ok(true),
+                Err(error) => tracing::debug!(runner = %runner.id, %error, "a doubtful runner does not answer"),
+            }
+        }
+        Ok(false)
+    }
+
+    async fn give_up_silent(self: &Arc<Self>, runner: RunnerId) -> Result<(), StoreError> {
+        let row = self.persist("runner", || self.store.runner(runner)).await?;
+        let Some(row) = row.filter(|row| row.state != RunnerState::Gone) else { return Ok(()) };
+        let record = match row.session {
+            Some(session) => self.persist("session", || self.store.session(session)).await?,
+            None => None,
+        };
+        tracing::warn!(%runner, "a runner is given up: its machine does not answer, and neither does it");
+        match record.filter(|record| record.runner == Some(runner) && record.ended.is_none()) {
+            Some(record) => self.conclude_open(record, &row, Verdict::new(EndReason::NodeLost, SILENT)).await,
+            None => {
+                self.discard(runner).await;
+                Ok(())
+            }
+        }
+    }
+}

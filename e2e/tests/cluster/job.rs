@@ -1,0 +1,230 @@
+//! The whole job: code from anywhere, a terminal with input and an exit code, a sandbox, and nothing left behind.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::ListParams;
+use serde_json::{Value, json};
+use session::frames::TTY_R1;
+use testkit::archive_server::Reply;
+use testkit::cluster::code::{tar_gz, tar_gz_of, zip};
+use testkit::cluster::{ClusterOptions, ClusterStack};
+use testkit::stack::SOON;
+use testkit::terminal_client::TerminalClient;
+
+use crate::{open, text};
+
+const SAY: &[u8] = b"read -p 'name? ' name; echo \"hello $name, $(cat mark)\"; exit 3\n";
+
+/// Serves the same program in every way that code can be had, and answers the URLs.
+fn every_code_url(stack: &ClusterStack) -> Result<Vec<String>> {
+    let say = String::from_utf8(SAY.to_vec())?;
+    let repo = stack.code.git.create_repo("owner/repo.git");
+    repo.branch("feature/with/slashes");
+    repo.commit(&[("app/say.sh", &say)]);
+    repo.branch("main");
+    repo.commit(&[("say.sh", &say)]);
+    let files = [("top/say.sh", SAY), ("top/README", &b"text"[..])];
+    Ok(vec![
+        stack.code.git.url("/owner/repo/tree/feature/with/slashes/app").to_string(),
+        stack.code.git.url("/owner/repo.git#main").to_string(),
+        stack.code.archives.serve("/code.zip", Reply::Whole(zip(&files)?)).to_string(),
+        stack.code.archives.serve("/code.tar.gz", Reply::Whole(tar_gz(&files)?)).to_string(),
+    ])
+}
+
+/// One session from its creation to its end; answers its runner.
+async fn whole_job(stack: &ClusterStack, code_url: &str) -> Result<String> {
+    let request =
+        json!({ "code_url": code_url, "command": "bash say.sh", "install_cmd": "echo installed > mark; cat mark" });
+    let entry = stack.create(request).await?;
+    let id = text(&entry, "sessionId")?;
+    let mut client = open(&entry).await?;
+    client.wait_for("name? ", 2 * SOON).await?;
+    client.type_at_offset(b"world\r").await?;
+    assert_eq!(client.wait_closed(SOON).await?, Some(1000));
+    assert!(client.has("hello world, installed"), "{code_url}: {}", client.text());
+    let view = stack.wait_ended(id).await?;
+    assert_eq!((view["endReason"].as_str(), view["exitCode"].as_i64()), (Some("exited"), Some(3)), "{view}");
+
+    let mut again = TerminalClient::open(text(&entry, "webSocketUrl")?, &[], &[TTY_R1]).await?.expect("an upgrade");
+    again.wait_closed(SOON).await?;
+    assert_eq!(again.closed.flatten(), Some((4401, "token_used".to_owned())));
+    Ok(text(&view, "runnerId")?.to_owned())
+}
+
+#[tokio::test]
+async fn every_kind_of_code_url_runs_the_whole_job_and_nothing_stays_behind() -> Result<()> {
+    let options = ClusterOptions::default().set("CLISCALE_RUNNER_TTL_SECS", "2");
+    options
+        .run(async |stack| {
+            let urls = every_code_url(stack)?;
+            let runners =
+                futures_util::future::try_join_all(urls.iter().map(|code_url| whole_job(stack, code_url))).await?;
+            for runner in &runners {
+                stack.wait_until_freed(runner).await?;
+            }
+            // The Jobs' time to live is Kubernetes' own business, and the rows' is the controllers'.
+            let deadline = Instant::now() + SOON;
+            while !stack.kubernetes.api::<Job>().list(&ListParams::default()).await?.items.is_empty() {
+                assert!(Instant::now() < deadline, "a Job outlived its time");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+            assert_eq!(stack.rows.count("sessions").await?, 4);
+            stack.rows.age(Duration::from_secs(30 * 24 * 3600)).await?;
+            // A controller prunes as soon as it starts.
+            stack.controllers[0].end("TERM").await?;
+            stack.controllers[0].start(&[]).await?;
+            for table in ["sessions", "runners"] {
+                let deadline = Instant::now() + SOON;
+                while stack.rows.count(table).await? > 0 {
+                    assert!(Instant::now() < deadline, "{table} are not pruned");
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+            }
+            Ok(())
+        })
+        .await
+}
+
+#[tokio::test]
+async fn nothing_of_a_session_is_in_its_job_its_pod_or_any_log() -> Result<()> {
+    ClusterOptions::default()
+        .run(async |stack| {
+            let secrets = ["zq-env-secret", "zq-prompt-secret", "zq-command-itself", "zq-auth-secret"];
+            let command = "[ \"$MY_KEY\" = zq-env-secret ] && [ \"$PROMPT\" = zq-prompt-secret ] && echo has both; \
+                           : zq-command-itself; sleep 1000";
+            let entry = stack
+                .create(json!({
+                    "code_url": stack.code.empty, "command": command, "install_cmd": "",
+                    "env": { "MY_KEY": "zq-env-secret" }, "prompt": "zq-prompt-secret",
+                    "code_auth": { "token": "zq-auth-secret" },
+                }))
+                .await?;
+            let mut client = open(&entry).await?;
+            client.wait_for("has both", 2 * SOON).await?;
+            let view = stack.show(text(&entry, "sessionId")?).await?;
+            let runner = text(&view, "runnerId")?;
+            let seen = stack.seen(runner).await?;
+            let places = [
+                ("the Job", serde_json::to_string(&seen.job.context("a Job")?)?),
+                ("the pod", serde_json::to_string(&seen.pod.context("a pod")?)?),
+                ("an event", serde_json::to_string(&seen.events)?),
+                ("a log of a controller or a gateway", stack.logs()?),
+                ("the runner's log", runner_log(stack, runner).await?),
+                ("the runners' rows", stack.rows.dump("runners").await?),
+            ];
+            for (place, shown) in &places {
+                for secret in secrets.iter().copied().chain([&*stack.key, text(&entry, "sessionJWT")?]) {
+                    assert!(!shown.contains(secret), "{secret} is in {place}");
+                }
+            }
+            let sessions = stack.rows.dump("sessions").await?;
+            for secret in ["zq-auth-secret", &*stack.key] {
+                assert!(!sessions.contains(secret), "{secret} is in the sessions' rows");
+            }
+            Ok(())
+        })
+        .await
+}
+
+async fn runner_log(stack: &ClusterStack, runner: &str) -> Result<String> {
+    let pod = stack.kubernetes.pod(runner).await?.context("a pod")?;
+    let name = pod.metadata.name.context("a name")?;
+    Ok(stack.kubernetes.api::<Pod>().logs(&name, &Default::default()).await?)
+}
+
+/// What a command in a pod finds out about its sandbox, a line for each.
+const LOOK_AROUND: &str = r#"
+echo "user=$(id -u):$(id -g) $(whoami)"
+echo "home=$HOME $(touch "$HOME/x" && echo writable)"
+echo "tmp=$(touch /tmp/x && echo writable)"
+echo "root=$(touch /x 2>&1 && echo writable)"
+echo "usr=$(touch /usr/bin/x 2>&1 && echo writable)"
+echo "account=$(ls /var/run/secrets/kubernetes.io 2>&1 | head -n 1)"
+echo "capabilities=$(awk '/^Cap(Prm|Eff|Bnd)/ { print $2 }' /proc/self/status | sort -u | tr '\n' ' ')"
+echo "privileges=$(awk '/^NoNewPrivs/ { print $2 }' /proc/self/status)"
+echo "seccomp=$(awk '/^Seccomp:/ { print $2 }' /proc/self/status)"
+echo "supervisor=$(cat /proc/1/environ 2>/dev/null | tr '\0' '\n' | grep -c CLISCALE)"
+echo "signalled=$(kill -KILL 1 2>&1; kill -TERM 1 2>&1; kill -0 1 2>&1 && echo alive)"
+echo "variables=$(env | grep -cE 'BOOT_TOKEN|KUBERNETES_SERVICE|CONTROLLER_URL')"
+echo done
+sleep 1000
+"#;
+
+#[tokio::test]
+async fn a_command_finds_itself_in_a_hardened_pod() -> Result<()> {
+    ClusterOptions::default()
+        .run(async |stack| {
+            let entry = stack.run(LOOK_AROUND).await?;
+            let mut client = open(&entry).await?;
+            client.wait_for("done\r\n", 2 * SOON).await?;
+            let found = client.text();
+            let line = |name: &str| {
+                let line = found.lines().find_map(|line| line.trim().strip_prefix(&format!("{name}=")));
+                line.unwrap_or_else(|| panic!("no {name} in {found}")).to_owned()
+            };
+            assert!(line("user").starts_with("10001:10001 ") && !line("user").contains("cannot"), "{found}");
+            assert_eq!(line("home"), "/workspace/home writable");
+            assert_eq!(line("tmp"), "writable");
+            for place in ["root", "usr"] {
+                assert!(line(place).contains("Read-only file system"), "{found}");
+            }
+            assert!(line("account").contains("No such file"), "{found}");
+            assert_eq!(line("capabilities").trim(), "0000000000000000");
+            assert_eq!((&*line("privileges"), &*line("seccomp")), ("1", "2"));
+            assert_eq!(line("supervisor"), "0");
+            assert_eq!(line("signalled"), "alive");
+            assert_eq!(line("variables"), "0");
+            Ok(())
+        })
+        .await
+}
+
+#[tokio::test]
+async fn a_runner_is_taken_in_where_the_network_hides_its_address() -> Result<()> {
+    ClusterOptions::default()
+        .rewriting_network()
+        .run(async |stack| {
+            let entry = stack.run("exit 4").await?;
+            let view = stack.wait_ended(text(&entry, "sessionId")?).await?;
+            assert_eq!((view["endReason"].as_str(), view["exitCode"].as_i64()), (Some("exited"), Some(4)), "{view}");
+            Ok(())
+        })
+        .await
+}
+
+#[tokio::test]
+async fn the_page_in_a_browser_runs_the_sample_program_to_its_end() -> Result<()> {
+    let chromium = std::env::var("CHROMIUM").unwrap_or_else(|_| "/usr/bin/chromium".to_owned());
+    if !Path::new(&chromium).exists() && std::env::var("CI").as_deref() != Ok("true") {
+        println!("skipped: the_page_in_a_browser_runs_the_sample_program_to_its_end: no Chromium at {chromium}");
+        return Ok(());
+    }
+    ClusterOptions::default()
+        .run(async |stack| {
+            let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+            // With what was installed in it, so that no pod needs a registry.
+            let program = tar_gz_of(&root.join("../sample-cli"))?;
+            let code_url = stack.code.archives.serve("/sample-cli.tar.gz", Reply::Whole(program)).to_string();
+            let command = "node index.js run --pace 15";
+            let request = json!({ "code_url": code_url, "command": command, "install_cmd": "" });
+            let entry: Value = stack.create(request).await?;
+            let output = tokio::process::Command::new("node")
+                .args(["stack/job.js", text(&entry, "terminalUrl")?])
+                .current_dir(root.join("browser"))
+                .env("CLISCALE_EVIDENCE_DIR", stack.logs_dir())
+                .kill_on_drop(true)
+                .output()
+                .await?;
+            let (said, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+            assert!(output.status.success() && said.contains("ok"), "{said}\n{errors}");
+            let view = stack.wait_ended(text(&entry, "sessionId")?).await?;
+            assert_eq!(view["exitCode"], 6, "{view}");
+            Ok(())
+        })
+        .await
+}

@@ -1,0 +1,33 @@
+//! Advisory locks: what makes a transaction exact where no row is there to be locked.
+//!
+//! Each is held until its transaction ends. A transaction that takes several takes them in the order in which they are
+//! listed here, and before any row lock, so that no two can wait for each other.
+
+use deadpool_postgres::ClientWrapper;
+
+use super::failure::Attempt;
+use super::rows::execute;
+use crate::Digest;
+
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Lock {
+    /// One pruning at a time.
+    Upkeep,
+    /// One creation at a time with the same idempotency key.
+    Idempotency,
+    /// One creation at a time in the same scope of a rate.
+    Rate,
+    /// One creation at a time where the number of sessions is limited.
+    Capacity,
+    /// One redemption at a time of a session's tickets.
+    Tickets,
+}
+
+/// Waits for the lock on `name`.
+pub(super) async fn take(db: &ClientWrapper, lock: Lock, name: &str) -> Attempt<()> {
+    let digest = Digest::of(format!("cliscale {lock:?} {name}").as_bytes());
+    // Two names that meet in 64 bits only wait for each other for nothing.
+    let key = i64::from_be_bytes(*digest.0.first_chunk().expect("32 bytes"));
+    execute(db, "SELECT pg_advisory_xact_lock($1)", &[&key]).await?;
+    Ok(())
+}

@@ -1,0 +1,142 @@
+//! Reading, listing, advancing and ending sessions.
+
+use session::{Ended, RunnerId, Secret, SessionId, Stage};
+use tokio_postgres::types::ToSql;
+
+use super::failure::{Attempt, Failure};
+use super::lease::Lease;
+use super::rows::{self, execute, first, text, uuid};
+use super::runners;
+use crate::{Advance, EndOutcome, Filter, Route, SealKey, SessionRecord, Time};
+
+/// What a condition compares with.
+type Value = Box<dyn ToSql + Sync + Send>;
+
+/// Newest first: ids sort by the time they were drawn.
+pub(super) async fn list(db: &Lease, filter: &Filter) -> Attempt<Vec<SessionRecord>> {
+    let (sql, values) = selection(filter);
+    let values: Vec<&(dyn ToSql + Sync)> = values.iter().map(|value| &**value as _).collect();
+    rows::all(db, &sql, &values, rows::read_session).await
+}
+
+fn selection(filter: &Filter) -> (String, Vec<Value>) {
+    let mut conditions = Vec::new();
+    let mut values: Vec<Value> = Vec::new();
+    if let Some(before) = filter.before {
+        values.push(Box::new(uuid(before)));
+        conditions.push(format!("id < ${}", values.len()));
+    }
+    if filter.active {
+        conditions.push("stage <> 'ended'".to_owned());
+    }
+    if let Some(state) = filter.state {
+        let stages: Vec<_> =
+            Stage::ALL.iter().filter(|stage| stage.state() == state).map(|stage| format!("'{stage}'")).collect();
+        conditions.push(format!("stage IN ({})", stages.join(", ")));
+    }
+    for (name, value) in &filter.labels {
+        values.push(Box::new(text(name).into_owned()));
+        values.push(Box::new(text(value).into_owned()));
+        conditions.push(format!(
+            "EXISTS (SELECT 1 FROM session_labels WHERE session_id = sessions.id AND name = ${} AND value = ${})",
+            values.len() - 1,
+            values.len()
+        ));
+    }
+    let mut sql = format!("SELECT {} FROM sessions", rows::SESSION);
+    if !conditions.is_empty() {
+        sql.push_str(&format!(" WHERE {}", conditions.join(" AND ")));
+    }
+    sql.push_str(" ORDER BY id DESC");
+    if filter.limit > 0 {
+        values.push(Box::new(i64::from(filter.limit)));
+        sql.push_str(&format!(" LIMIT ${}", values.len()));
+    }
+    (sql, values)
+}
+
+pub(super) async fn advance(db: &mut Lease, id: SessionId, epoch: u64, stage: Stage, now: Time) -> Attempt<Advance> {
+    if stage == Stage::Ended {
+        return Err(Failure::Misuse("a session ends with a reason, not by a stage alone"));
+    }
+    let Some(session) = rows::locked_session(db, id).await? else { return Ok(Advance::Unknown) };
+    if session.ended.is_some() || session.epoch != epoch {
+        return Ok(Advance::Fenced);
+    }
+    if !session.stage.may_become(stage) {
+        return Ok(Advance::Unchanged);
+    }
+    let started = (stage == Stage::Running).then(|| now.as_millisecond());
+    // Every stage after `queued` means that the runner has the secrets.
+    execute(
+        db,
+        "UPDATE sessions SET stage = $2, secrets = NULL, started_at = $3 WHERE id = $1",
+        &[&uuid(id), &stage.as_str(), &started],
+    )
+    .await?;
+    db.changed.push(id);
+    Ok(Advance::Moved)
+}
+
+pub(super) async fn end(
+    db: &mut Lease,
+    id: SessionId,
+    epoch: Option<u64>,
+    ended: &Ended,
+    now: Time,
+) -> Attempt<EndOutcome> {
+    let Some(session) = rows::locked_session(db, id).await? else { return Ok(EndOutcome::Unknown) };
+    if epoch.is_some_and(|epoch| epoch != session.epoch) {
+        return Ok(EndOutcome::Fenced);
+    }
+    if session.ended.is_some() {
+        return Ok(EndOutcome::Already(session));
+    }
+    execute(
+        db,
+        "UPDATE sessions SET stage = 'ended', secrets = NULL, ended_at = $2, end_reason = $3, exit_code = $4, \
+         end_signal = $5, end_message = $6 WHERE id = $1",
+        &[
+            &uuid(id),
+            &now.as_millisecond(),
+            &ended.reason.as_str(),
+            &ended.exit_code,
+            &ended.signal.as_deref().map(text),
+            &ended.message.as_deref().map(text),
+        ],
+    )
+    .await?;
+    db.changed.push(id);
+    rows::known_session(db, id).await.map(EndOutcome::Ended)
+}
+
+/// The runner's address and secret are given from its call home until it is gone, beyond the session's end.
+pub(super) async fn route(db: &Lease, id: SessionId) -> Attempt<Option<Route>> {
+    first(
+        db,
+        "SELECT s.id, s.stage, s.wire, s.epoch, s.end_reason, s.exit_code, s.end_signal, s.end_message, \
+         r.id AS ready_id, r.address, r.secret \
+         FROM sessions s LEFT JOIN runners r ON r.id = s.runner_id AND r.state IN ('idle', 'claimed') WHERE s.id = $1",
+        &[&uuid(id)],
+        |row| {
+            let runner: Option<RunnerId> = rows::maybe_id(row, "ready_id")?;
+            Ok(Route {
+                session: id,
+                stage: rows::word(row, "stage")?,
+                ended: rows::read_ended(row)?,
+                wire: rows::wire(row)?,
+                epoch: rows::epoch(row)?,
+                address: rows::column(row, "address")?,
+                secret: open_secret(&db.key, runner, rows::column(row, "secret")?)?,
+            })
+        },
+    )
+    .await
+}
+
+fn open_secret(key: &SealKey, runner: Option<RunnerId>, sealed: Option<&[u8]>) -> Attempt<Option<Secret>> {
+    match (runner, sealed) {
+        (Some(runner), Some(sealed)) => runners::open_secret(key, runner, sealed).map(Some),
+        _ => Ok(None),
+    }
+}

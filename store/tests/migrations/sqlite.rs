@@ -1,0 +1,56 @@
+//! What is special to a file.
+
+use std::os::unix::fs::PermissionsExt;
+use std::time::Duration;
+
+use rusqlite::Connection;
+use store::migrations::{Limits, MigrateError};
+
+use crate::base::Base;
+
+#[tokio::test]
+async fn the_file_that_up_makes_is_private() {
+    let base = Base::sqlite().await.unwrap();
+    base.migrator().await.up().await.unwrap();
+    assert_eq!(base.path().metadata().unwrap().permissions().mode() & 0o777, 0o600);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_that_another_process_writes_to_is_waited_for() {
+    let base = Base::sqlite().await.unwrap();
+    base.migrator().await.up().await.unwrap();
+    let holder = Connection::open(base.path()).unwrap();
+    holder.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let mut migrator = base.migrator().await.with_limits(Limits { wait: Duration::ZERO, ..Limits::default() });
+    // SQLite itself waits for five seconds.
+    let error = migrator.rollback().await.unwrap_err();
+    assert!(matches!(error, MigrateError::Locked(_)) && error.may_pass(), "{error}");
+    let mut migrator = base.migrator().await;
+    let waiting = tokio::spawn(async move { migrator.rollback().await });
+    holder.execute_batch("COMMIT").unwrap();
+    assert_eq!(waiting.await.unwrap().unwrap().as_deref(), Some("V1__initial"));
+}
+
+#[tokio::test]
+async fn a_table_that_others_refer_to_can_be_built_anew() {
+    let parents = "CREATE TABLE parents (id INTEGER PRIMARY KEY) STRICT;
+        CREATE TABLE children (parent INTEGER REFERENCES parents (id) ON DELETE CASCADE) STRICT;
+        INSERT INTO parents VALUES (1); INSERT INTO children VALUES (1)";
+    let anew = "CREATE TABLE anew (id INTEGER PRIMARY KEY, name TEXT) STRICT;
+        INSERT INTO anew (id) SELECT id FROM parents; DROP TABLE parents; ALTER TABLE anew RENAME TO parents";
+    let back = "CREATE TABLE anew (id INTEGER PRIMARY KEY) STRICT;
+        INSERT INTO anew (id) SELECT id FROM parents; DROP TABLE parents; ALTER TABLE anew RENAME TO parents";
+    let base = Base::sqlite().await.unwrap();
+    let mut migrator = base.with(base.scripts().and("parents", parents, "").and("anew", anew, back)).await;
+    migrator.up().await.unwrap();
+    assert_eq!(base.number("SELECT COUNT(*) FROM children").await, 1);
+    migrator.rollback().await.unwrap();
+    assert_eq!(base.number("SELECT COUNT(*) FROM children").await, 1);
+}
+
+#[tokio::test]
+async fn a_folder_that_is_not_there_is_named() {
+    let mut migrator = store::migrations::Migrator::sqlite(std::path::Path::new("/nonexistent/folder/db"));
+    let error = migrator.up().await.unwrap_err().to_string();
+    assert!(error.contains("/nonexistent/folder/db"), "{error}");
+}

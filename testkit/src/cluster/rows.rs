@@ -1,0 +1,76 @@
+//! The database as it is, beside the API: what a runner's row says, and changes that only somebody with the database
+//! could make.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+use tokio_postgres::Client;
+
+use crate::postgres::TestDatabase;
+use crate::stack::SOON;
+
+/// A connection of the test's own.
+pub struct Rows {
+    client: Client,
+}
+
+impl Rows {
+    pub async fn connect(database: &TestDatabase) -> Result<Self> {
+        Ok(Self { client: database.client().await? })
+    }
+
+    /// A runner's state; `None` once its row is gone, too.
+    pub async fn runner_state(&self, runner: &str) -> Result<Option<String>> {
+        let row = self.client.query_opt("SELECT state FROM runners WHERE id::text = $1", &[&runner]).await?;
+        Ok(row.map(|row| row.get(0)))
+    }
+
+    /// Every runner that is not gone.
+    pub async fn living_runners(&self) -> Result<Vec<String>> {
+        let rows = self.client.query("SELECT id::text FROM runners WHERE state <> 'gone'", &[]).await?;
+        Ok(rows.iter().map(|row| row.get(0)).collect())
+    }
+
+    /// Waits until no runner of these is alive in the database.
+    pub async fn wait_until_gone(&self, runner: &str) -> Result<()> {
+        let deadline = Instant::now() + SOON;
+        loop {
+            let state = self.runner_state(runner).await?;
+            if state.as_deref().is_none_or(|state| state == "gone") {
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                bail!("runner {runner} is still {state:?}");
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Ends a session behind everybody's back.
+    pub async fn end_session(&self, session: &str) -> Result<()> {
+        let statement = "UPDATE sessions SET stage = 'ended', secrets = NULL, end_reason = 'cancelled', \
+                         ended_at = (extract(epoch FROM now()) * 1000)::bigint WHERE id::text = $1";
+        let changed = self.client.execute(statement, &[&session]).await?;
+        anyhow::ensure!(changed == 1, "there is no session {session}");
+        Ok(())
+    }
+
+    /// Moves the end of every ended session and runner into the past.
+    pub async fn age(&self, by: Duration) -> Result<()> {
+        let millis = i64::try_from(by.as_millis())?;
+        self.client.execute("UPDATE sessions SET ended_at = ended_at - $1", &[&millis]).await?;
+        self.client.execute("UPDATE runners SET gone_at = gone_at - $1", &[&millis]).await?;
+        Ok(())
+    }
+
+    /// How many rows a table holds.
+    pub async fn count(&self, table: &str) -> Result<i64> {
+        Ok(self.client.query_one(&format!("SELECT count(*) FROM {table}"), &[]).await?.get(0))
+    }
+
+    /// Everything that the tables hold, as text, to look for what must not be there.
+    pub async fn dump(&self, table: &str) -> Result<String> {
+        let statement = format!("SELECT coalesce(string_agg({table}::text, E'\\n'), '') FROM {table}");
+        Ok(self.client.query_one(&statement, &[]).await?.get(0))
+    }
+}
