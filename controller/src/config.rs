@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use service::config::PerMinute;
-use service::database::DatabaseUrl;
+use service::database::{DatabaseConfig, DatabaseFlags};
 use service::telemetry::LogFormat;
 use service::{ConfigErrors, PublicAddress, Settings};
 use session::code_url::ALLOWED_HOSTS_SETTING;
@@ -38,9 +38,8 @@ pub struct Flags {
     /// Where health and metrics are served.
     #[arg(long, env = "CLISCALE_ADMIN_LISTEN", value_name = "IP:PORT", default_value = "0.0.0.0:9090")]
     admin_listen: String,
-    /// The database: sqlite:PATH.
-    #[arg(long, env = "CLISCALE_DATABASE_URL", value_name = "URL", hide_env_values = true)]
-    database_url: Option<String>,
+    #[command(flatten)]
+    database: DatabaseFlags,
     /// The key that secrets in the database are sealed with: 64 hexadecimal digits; drawn where there is no such file.
     #[arg(long, env = "CLISCALE_ENCRYPTION_KEY_FILE", value_name = "FILE")]
     encryption_key_file: Option<String>,
@@ -100,7 +99,7 @@ pub struct ServerConfig {
     pub listen: SocketAddr,
     pub internal_listen: SocketAddr,
     pub admin_listen: SocketAddr,
-    pub database: DatabaseUrl,
+    pub database: DatabaseConfig,
     pub encryption_key_file: PathBuf,
     pub keys_dir: PathBuf,
     pub bootstrap: BootstrapKey,
@@ -131,7 +130,7 @@ impl Flags {
         let listen = settings.read("--listen", &self.listen);
         let internal_listen = settings.read("--internal-listen", &self.internal_listen);
         let admin_listen = settings.read("--admin-listen", &self.admin_listen);
-        let database = self.database(&mut settings);
+        let database = self.database.read(&mut settings);
         let encryption_key_file = required(&mut settings, "--encryption-key-file", &self.encryption_key_file);
         let keys_dir = required(&mut settings, "--keys-dir", &self.keys_dir);
         let bootstrap = self.bootstrap(&mut settings, &variable);
@@ -163,12 +162,6 @@ impl Flags {
                 log_filter: self.log.clone(),
             })
         })
-    }
-
-    /// A database URL may hold a password, so what cannot be read is not repeated.
-    fn database(&self, settings: &mut Settings) -> Option<DatabaseUrl> {
-        let text = self.database_url.as_deref().unwrap_or_default().trim();
-        text.parse().map_err(|error| settings.refuse("--database-url", error)).ok()
     }
 
     fn bootstrap(&self, settings: &mut Settings, variable: impl Fn(&str) -> Option<String>) -> Option<BootstrapKey> {

@@ -64,6 +64,7 @@ pub fn pass(point: Point) {
 
     /// The place to die at, and how many times it may still be passed.
     static FAULT: OnceLock<Option<(String, AtomicU64)>> = OnceLock::new();
+    tracing::trace!(point = point.as_str(), "passed");
     let fault = FAULT.get_or_init(|| {
         let wanted = std::env::var("CLISCALE_FAULT").ok()?;
         let (name, count) = wanted.split_once(':').unwrap_or((&wanted, "1"));

@@ -8,6 +8,7 @@ pub mod fault;
 pub mod keys;
 pub mod launcher;
 pub mod lifecycle;
+pub mod migrate;
 pub mod server;
 
 pub use api::{Controller, ControllerConfig};

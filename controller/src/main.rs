@@ -2,12 +2,32 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{Parser, Subcommand};
 use controller::config::Flags;
+use controller::migrate::{self, MigrateFlags};
+
+/// The controller: REST API, signing keys, launchers, reconciler.
+#[derive(Parser)]
+#[command(name = "cliscale-controller", version, args_conflicts_with_subcommands = true)]
+struct Cli {
+    #[command(flatten)]
+    server: Flags,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Migrate(MigrateFlags),
+}
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let config = match Flags::parse().config() {
+    let cli = Cli::parse();
+    if let Some(Command::Migrate(flags)) = cli.command {
+        return migrate::run(flags).await;
+    }
+    let config = match cli.server.config() {
         Ok(config) => config,
         Err(errors) => {
             eprintln!("cliscale-controller: {errors}");

@@ -2,14 +2,17 @@
 //! nothing but the database's address.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use service::database::DatabaseUrl;
 use service::telemetry::LogFormat;
 use service::{ConfigErrors, Settings, Shutdown};
 use store::migrations::{self, Limits, MigrateError, Migrator, State, Status};
+use store::postgres::PostgresConfig;
+use tokio::time::Instant;
 
 /// Migrations are pending: what `status` exits with, so that a script can tell.
 const PENDING: u8 = 3;
@@ -25,15 +28,18 @@ pub struct MigrateFlags {
     /// The database: postgres://USER@HOST/DATABASE or sqlite:PATH.
     #[arg(long, env = "CLISCALE_DATABASE_URL", value_name = "URL", hide_env_values = true, global = true)]
     database_url: Option<String>,
+    /// A file with the password for PostgreSQL; left out: the URL's own.
+    #[arg(long, env = "CLISCALE_DATABASE_PASSWORD_FILE", value_name = "FILE", global = true)]
+    database_password_file: Option<String>,
     /// Seconds to wait for the database, for another migration, and for locks, all together.
     #[arg(long, env = "CLISCALE_WAIT_SECS", value_name = "SECONDS", default_value = "60", global = true)]
     wait_secs: String,
     /// Milliseconds to wait for a lock before giving way to those who wait behind, and trying again (PostgreSQL).
     #[arg(long, env = "CLISCALE_LOCK_TIMEOUT_MS", value_name = "MS", default_value = "2000", global = true)]
     lock_timeout_ms: String,
-    /// Seconds that one migration's script may take (PostgreSQL).
-    #[arg(long, env = "CLISCALE_SCRIPT_TIMEOUT_SECS", value_name = "SECONDS", default_value = "600", global = true)]
-    script_timeout_secs: String,
+    /// Seconds that one statement of a migration may take (PostgreSQL).
+    #[arg(long, env = "CLISCALE_STATEMENT_TIMEOUT_SECS", value_name = "SECONDS", default_value = "600", global = true)]
+    statement_timeout_secs: String,
     /// text or json.
     #[arg(long, env = "CLISCALE_LOG_FORMAT", value_name = "text|json", default_value = "text", global = true)]
     log_format: String,
@@ -150,10 +156,7 @@ async fn act(flags: &MigrateFlags) -> Result<ExitCode, Failure> {
 }
 
 /// Does `work` on a new connection, again while that may help, until the time to wait is over.
-async fn patiently<T>(
-    config: &Config,
-    work: impl AsyncFn(Migrator) -> Result<T, MigrateError>,
-) -> Result<T, Failure> {
+async fn patiently<T>(config: &Config, work: impl AsyncFn(Migrator) -> Result<T, MigrateError>) -> Result<T, Failure> {
     let wait = config.limits.wait;
     let deadline = Instant::now() + wait;
     let mut pauses = migrations::pauses();
@@ -163,19 +166,19 @@ async fn patiently<T>(
         let attempt = async { work(migrator(&config.database).await?.with_limits(limits)).await };
         let error = match attempt.await {
             Ok(answer) => return Ok(answer),
+            // It has waited as long as it may.
+            Err(error @ MigrateError::Locked(_)) => return Err(Failure::GaveUp(wait, error)),
             Err(error) if error.may_pass() => error,
             Err(error) => return Err(Failure::Migrate(error)),
         };
-        let pause = pauses.next().unwrap_or_default();
-        if Instant::now() + pause >= deadline {
-            return Err(Failure::GaveUp(wait, error));
-        }
         let reason = error.to_string();
         if reason != told {
             tracing::warn!(reason, "waiting for the database");
             told = reason;
         }
-        tokio::time::sleep(pause).await;
+        if !migrations::pause(&mut pauses, deadline).await {
+            return Err(Failure::GaveUp(wait, error));
+        }
     }
 }
 
@@ -183,7 +186,7 @@ async fn migrator(database: &DatabaseUrl) -> Result<Migrator, MigrateError> {
     match database {
         DatabaseUrl::Sqlite(path) => Ok(Migrator::sqlite(path)),
         DatabaseUrl::Postgres(url) => {
-            let settings = store::postgres::PostgresConfig::new(url.clone());
+            let settings = PostgresConfig::new(url.clone());
             Ok(Migrator::postgres(store::postgres::connect(&settings).await?))
         }
     }
@@ -225,16 +228,22 @@ impl MigrateFlags {
         let mut settings = Settings::default();
         // The text is not repeated: it may hold a password.
         let url = self.database_url.as_deref().unwrap_or_default().trim();
-        let database = url.parse().map_err(|error| settings.refuse("--database-url", error)).ok();
+        let mut database = url.parse::<DatabaseUrl>().map_err(|error| settings.refuse("--database-url", error)).ok();
+        let flag = "--database-password-file";
+        if let Some(file) = settings.read_optional::<PathBuf>(flag, &self.database_password_file)
+            && let Some(Err(why)) = database.as_mut().map(|url| url.read_password(&file))
+        {
+            settings.refuse(flag, why);
+        }
         let wait = settings.read_range("--wait-secs", &self.wait_secs, 0, 86_400);
         let lock = settings.read_range("--lock-timeout-ms", &self.lock_timeout_ms, 1, 3_600_000);
-        let script = settings.read_range("--script-timeout-secs", &self.script_timeout_secs, 1, 86_400);
+        let statement = settings.read_range("--statement-timeout-secs", &self.statement_timeout_secs, 1, 86_400);
         let log_format = settings.read("--log-format", &self.log_format);
         settings.finish(|| {
             let limits = Limits {
                 wait: Duration::from_secs(wait?),
                 lock: Duration::from_millis(lock?),
-                statement: Duration::from_secs(script?),
+                statement: Duration::from_secs(statement?),
             };
             Some(Config { database: database?, limits, log_format: log_format? })
         })

@@ -38,7 +38,8 @@ async fn each_verdict_ends_the_session_at_once_with_its_reason_and_frees_the_run
     use EndReason::*;
     // No last report is waited for: that would take minutes here.
     let world = World::with([], patient).await;
-    for (reason, noticed) in [(Evicted, true), (OomKilled, false), (TimedOut, true), (NodeLost, false), (StartFailed, true)]
+    for (reason, noticed) in
+        [(Evicted, true), (OomKilled, false), (TimedOut, true), (NodeLost, false), (StartFailed, true)]
     {
         let (session, runner) = running(&world).await;
         world.launcher.becomes(runner.id, over(reason, "as the engine says"));
@@ -230,9 +231,10 @@ async fn a_standby_on_a_machine_that_is_lost_is_discarded() {
 
 #[tokio::test]
 async fn a_runner_that_was_told_to_stop_is_recorded_with_the_reason_that_the_launcher_learns_a_moment_later() {
-    let world = World::with([], |config| {
-        patient(config);
+    // Without its reconciler, which would come to the same end by itself.
+    let world = World::stopped([], |config| {
         config.timing.verdict_patience = Duration::from_secs(600);
+        config.timing.stop_patience = Duration::from_secs(600);
     })
     .await;
     world.launcher.watches();
@@ -243,17 +245,14 @@ async fn a_runner_that_was_told_to_stop_is_recorded_with_the_reason_that_the_lau
         signal: None,
         message: Some("The runner was told to stop.".to_owned()),
     };
-    let report = tokio::spawn({
-        let (runner, told) = (Arc::clone(&runner), told.clone());
-        async move { runner.report(Stage::Ended, Some(told)).await }
-    });
+    // Answered at once: the engine may say why only when the runner has gone.
+    assert_eq!(runner.report(Stage::Ended, Some(told)).await, StatusCode::NO_CONTENT);
     // A plain deletion may turn out to be more than that.
     world.launcher.becomes(runner.id, over(EndReason::RunnerLost, "its pod was deleted"));
     tokio::time::sleep(Duration::from_millis(100)).await;
     assert!(world.session(session).await.ended.is_none());
     world.launcher.becomes(runner.id, over(EndReason::Evicted, "the node had to be emptied"));
-    assert_eq!(report.await.unwrap(), StatusCode::NO_CONTENT);
-    let ended = world.session(session).await.ended.unwrap();
+    let ended = world.until_ended(session).await;
     assert_eq!((ended.reason, ended.exit_code), (EndReason::Evicted, Some(143)));
 }
 
@@ -262,6 +261,7 @@ async fn what_a_runner_says_of_its_stop_is_recorded_where_the_launcher_knows_no_
     let world = World::with([], |config| {
         patient(config);
         config.timing.verdict_patience = Duration::from_millis(100);
+        config.timing.stop_patience = Duration::from_millis(100);
     })
     .await;
     world.launcher.watches();

@@ -124,8 +124,7 @@ async fn while_the_engine_is_away_the_session_waits_and_no_other_controller_inte
     })
     .await;
     // Another one, which takes a runner that nobody launches for half a second for its own to replace.
-    let other =
-        world.twin_with(|config| config.timing.launch_grace = Duration::from_millis(500)).await;
+    let other = world.twin_with(|config| config.timing.launch_grace = Duration::from_millis(500)).await;
     other.lifecycle.run();
     let session = world.create().await;
     until("it is tried", || world.launcher.attempts.load(Ordering::SeqCst) > 8).await;

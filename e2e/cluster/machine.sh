@@ -101,7 +101,7 @@ end_pods() {
     sleep 0.05
   done
   for pid in /proc/[0-9]*; do
-    if tr '\0' ' ' <"$pid/cmdline" 2>/dev/null | grep -q "^[^ ]*containerd-shim-runc-v2 .*-address $SOCKET "; then
+    if { tr "\0" " " <"$pid/cmdline"; } 2>/dev/null | grep -q "^[^ ]*containerd-shim-runc-v2 .*-address $SOCKET "; then
       kill -KILL "${pid#/proc/}" 2>/dev/null || true
     fi
   done
@@ -110,6 +110,12 @@ end_pods() {
 unmount_all() {
   awk -v state="$STATE/" -v run="$RUN/" 'index($2, state) == 1 || index($2, run) == 1 { print $2 }' /proc/mounts |
     sort -r | xargs -r umount --lazy
+}
+
+# remove_state: many at a time, since a disk that discards what is deleted takes its time over each file
+remove_state() {
+  find "$STATE" -xdev -type f -print0 2>/dev/null | xargs -0 -r -P 16 -n 100 rm -f
+  rm -rf "$STATE" "$RUN"
 }
 
 restore_machine() {
@@ -127,9 +133,12 @@ restore_machine() {
   forget_chains ip6tables-save ip6tables-restore 2>/dev/null || true
   find /var/log/containers -lname "$STATE/*" -delete 2>/dev/null || true
   find /var/lib/cni -name 'cliscale-*' -delete 2>/dev/null || true
-  ! grep -qsx /var/lib/kubelet "$STATE/folders" || rm -rf /var/lib/kubelet
   while read -r name; do
-    find "$name" -depth -type d -empty -delete
+    case $name in
+      # What the plugins and kubelet note down about pods that are no more.
+      /var/lib/*) rm -rf "$name" ;;
+      *) find "$name" -depth -type d -empty -delete ;;
+    esac
   done 2>/dev/null <"$STATE/folders" || true
   while read -r name value; do
     [ "$(<"/proc/sys/$name")" = "$value" ] || echo "$value" >"/proc/sys/$name"

@@ -21,7 +21,8 @@ start_server() {
       spawn kube-controller-manager "$BIN/kube-controller-manager" --kubeconfig "$STATE/controllers.kubeconfig" \
         --root-ca-file "$STATE/pki/ca.crt" --service-account-private-key-file "$STATE/pki/accounts.key" \
         --use-service-account-credentials --leader-elect=false --secure-port 0 \
-        --node-monitor-period 1s --node-monitor-grace-period 8s --kube-api-qps 200 --kube-api-burst 400
+        --node-monitor-period 1s --node-monitor-grace-period 8s --kube-api-qps 200 --kube-api-burst 400 \
+        --flex-volume-plugin-dir "$STATE/volume-plugins"
       ;;
     kube-scheduler)
       spawn kube-scheduler "$BIN/kube-scheduler" --config "$STATE/scheduler.yaml" --secure-port 0

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Parser;
-use service::database::DatabaseUrl;
+use service::database::{DatabaseConfig, DatabaseFlags};
 use service::telemetry::LogFormat;
 use service::{ConfigErrors, PublicAddress, Settings};
 use url::Url;
@@ -22,9 +22,8 @@ pub struct Flags {
     /// Where metrics and health are served
     #[arg(long, env = "CLISCALE_ADMIN", default_value = "0.0.0.0:9090", value_name = "ADDRESS")]
     admin: String,
-    /// The controller's database: sqlite:PATH
-    #[arg(long, env = "CLISCALE_DATABASE_URL", default_value = "", hide_env_values = true, value_name = "URL")]
-    database_url: String,
+    #[command(flatten)]
+    database: DatabaseFlags,
     /// The file with the key that the database's secrets are sealed with
     #[arg(long, env = "CLISCALE_ENCRYPTION_KEY_FILE", default_value = "", value_name = "FILE")]
     encryption_key_file: String,
@@ -62,7 +61,7 @@ pub struct Flags {
 pub struct GatewaySettings {
     pub listen: SocketAddr,
     pub admin: SocketAddr,
-    pub database: DatabaseUrl,
+    pub database: DatabaseConfig,
     pub encryption_key_file: PathBuf,
     pub jwks_url: Url,
     pub log_format: LogFormat,
@@ -77,9 +76,7 @@ impl Flags {
         let mut settings = Settings::default();
         let listen = settings.read::<SocketAddr>("--listen", &self.listen);
         let admin = settings.read::<SocketAddr>("--admin", &self.admin);
-        // Its text may hold a password, so it is not passed through an error that would repeat it.
-        let database = self.database_url.trim().parse::<DatabaseUrl>();
-        let database = database.map_err(|error| settings.refuse("--database-url", error)).ok();
+        let database = self.database.read(&mut settings);
         let key_file = self.encryption_key_file.trim();
         if key_file.is_empty() {
             settings.refuse("--encryption-key-file", "is needed");
@@ -142,7 +139,7 @@ mod tests {
     fn everything_that_is_wrong_is_reported_at_once() {
         let errors = check(&[
             "--listen=here",
-            "--database-url=postgres://u:hunter2@h/d",
+            "--database-url=mysql://u:hunter2@h/d",
             "--jwks-url=ftp://h/",
             "--public-url=https://h/x",
             "--trusted-proxy-hops=9",

@@ -27,7 +27,7 @@ impl FromStr for LogFormat {
 /// Starts tracing for this process. `filter` is in tracing's own syntax, such as `info` or `warn,gateway=debug`.
 /// A second call in one process changes nothing, so that tests may start several servers.
 pub fn start(format: LogFormat, filter: &str) {
-    let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = quiet(filter, EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info")));
     let registry = tracing_subscriber::registry().with(filter);
     let started = match format {
         LogFormat::Text => {
@@ -40,4 +40,13 @@ pub fn start(format: LogFormat, filter: &str) {
         }
     };
     drop(started);
+}
+
+/// The Kubernetes client logs every request that fails, beside whoever made it, and quotes answers that it cannot read,
+/// which may hold a token. Whoever wants that asks for it by name.
+fn quiet(given: &str, filter: EnvFilter) -> EnvFilter {
+    match "kube_client::client=off".parse() {
+        Ok(directive) if !given.contains("kube_client") => filter.add_directive(directive),
+        _ => filter,
+    }
 }

@@ -191,7 +191,7 @@ async fn bind(flag: &'static str, address: SocketAddr) -> Result<TcpListener, Up
 
 async fn open_store(dir: &DataDir) -> Result<Arc<dyn Store>, UpError> {
     let seal = SealKey::load_or_create(&dir.encryption_key()).map_err(part("the encryption key"))?;
-    database::open(&DatabaseUrl::Sqlite(dir.database()), seal).await.map_err(part("the database"))
+    database::open(&DatabaseUrl::Sqlite(dir.database()).into(), seal).await.map_err(part("the database"))
 }
 
 /// Drawing an RSA key takes a while, so it has a thread of its own.

@@ -55,7 +55,9 @@ pub async fn create_session(
 async fn answer_creation(controller: &Controller, peer: SocketAddr, request: Request) -> Result<Answer, Problem> {
     if controller.0.shutdown.is_stopping() {
         // A request on a connection that was open before; those that are being answered are finished.
-        return Err(Problem::new(ProblemType::Unavailable, "this server is stopping; nothing was changed").retry_after(1));
+        return Err(
+            Problem::new(ProblemType::Unavailable, "this server is stopping; nothing was changed").retry_after(1)
+        );
     }
     let caller = controller.admit_creator(request.headers(), peer).await?;
     let headers = request.headers().clone();

@@ -118,10 +118,8 @@ impl LauncherFlags {
         let boot = boot.map(|text| settings.read_range("--boot-deadline-secs", text, 1, 86_400));
         let heartbeat = seconds(settings, "--heartbeat-secs", &self.heartbeat_secs, 1);
         let choice = match self.launcher.trim() {
-            "static" => {
-                required(settings, "--static-backend", &self.static_backend)
-                    .map(|HostPort(backend)| LauncherChoice::Static { backend })
-            }
+            "static" => required(settings, "--static-backend", &self.static_backend)
+                .map(|HostPort(backend)| LauncherChoice::Static { backend }),
             "process" => {
                 let runner_bin = settings.read_optional("--runner-bin", &self.runner_bin);
                 required(settings, "--work-dir", &self.work_dir)
@@ -149,10 +147,12 @@ impl LauncherFlags {
     fn check_internal_url(&self, settings: &mut Settings, url: Option<&Url>) {
         match url {
             None if self.internal_url.as_deref().is_none_or(|text| text.trim().is_empty()) => {
-                settings.refuse("--internal-url", "needed with --launcher kubernetes: where pods reach the internal port");
+                settings
+                    .refuse("--internal-url", "needed with --launcher kubernetes: where pods reach the internal port");
             }
             Some(url) if url.scheme() != "http" => {
-                settings.refuse("--internal-url", "runners speak http: they reach the internal port inside the cluster");
+                settings
+                    .refuse("--internal-url", "runners speak http: they reach the internal port inside the cluster");
             }
             _ => {}
         }

@@ -198,12 +198,17 @@ impl Lifecycle {
     }
 
     /// The runner itself goes on lingering, and exits when it has done so.
-    async fn note_end(&self, runner: RunnerId, session: &SessionRecord, ended: Ended) -> Answer<StatusCode> {
-        let ended = match session.ended {
-            None => self.explained(runner, ended).await,
-            // The first reason stays, whatever this one is.
-            Some(_) => ended,
-        };
+    async fn note_end(
+        self: &Arc<Self>,
+        runner: RunnerId,
+        session: &SessionRecord,
+        ended: Ended,
+    ) -> Answer<StatusCode> {
+        // The first reason stays, whatever this one is.
+        if session.ended.is_none() && self.may_be_explained(&ended) {
+            self.spawn_explained(runner, session, ended);
+            return Ok(StatusCode::NO_CONTENT);
+        }
         match self.note(self.store.end(session.id, Some(session.epoch), ended, Time::now()).await?) {
             EndOutcome::Ended(_) => Ok(StatusCode::NO_CONTENT),
             EndOutcome::Already(_) => {

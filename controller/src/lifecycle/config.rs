@@ -60,8 +60,10 @@ pub struct Timing {
     pub tell_timeout: Duration,
     /// From a runner's exit to giving up on its last report.
     pub exit_grace: Duration,
-    /// How long the launcher is waited for to learn why a runner was told to stop.
+    /// From learning that a runner which was told to stop is over to giving up on learning why.
     pub verdict_patience: Duration,
+    /// How long such a runner may take until the launcher sees that it is over.
+    pub stop_patience: Duration,
     /// How long the launcher is waited for to learn a runner's address.
     pub address_patience: Duration,
     /// One question to a runner whose machine does not answer; three of them decide.
@@ -94,6 +96,7 @@ impl Default for Timing {
             tell_timeout: Duration::from_secs(3),
             exit_grace: Duration::from_secs(2),
             verdict_patience: Duration::from_millis(1500),
+            stop_patience: Duration::from_secs(6),
             address_patience: Duration::from_secs(1),
             ask_timeout: Duration::from_millis(1600),
             doubt_pause: Duration::from_secs(5),

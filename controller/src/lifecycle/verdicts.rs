@@ -108,26 +108,44 @@ impl Lifecycle {
         self.lose(record.id, row.id, ended).await
     }
 
-    /// What a runner's own `runner_lost` is to be recorded as. It was told to stop and does not know why; the launcher
-    /// may, if only in a moment.
-    pub(super) async fn explained(&self, runner: RunnerId, told: Ended) -> Ended {
-        if told.reason != EndReason::RunnerLost || !self.launcher.kind().watches() {
-            return told;
-        }
-        let deadline = Instant::now() + self.config.timing.verdict_patience;
+    /// Whether a runner's own word about its end is to be held against what the launcher may know in a moment: it was
+    /// told to stop and does not know why.
+    pub(super) fn may_be_explained(&self, told: &Ended) -> bool {
+        told.reason == EndReason::RunnerLost && self.launcher.kind().watches()
+    }
+
+    /// Records the end that a runner told, with the reason that the launcher learns. The runner has its answer by then:
+    /// an engine that evicts says so only once the container has ended, and that waits for the answer.
+    pub(super) fn spawn_explained(self: &Arc<Self>, runner: RunnerId, session: &SessionRecord, told: Ended) {
+        let (lifecycle, id, epoch) = (Arc::clone(self), session.id, session.epoch);
+        self.spawn(async move {
+            let ended = lifecycle.explained(runner, told).await;
+            let end = || lifecycle.store.end(id, Some(epoch), ended.clone(), Time::now());
+            // An error was logged, and the reconciler finds the runner missing.
+            if let Ok(outcome) = lifecycle.persist("end", end).await {
+                lifecycle.note(outcome);
+            }
+        });
+    }
+
+    async fn explained(&self, runner: RunnerId, told: Ended) -> Ended {
+        let timing = &self.config.timing;
+        let mut deadline = Instant::now() + timing.stop_patience;
+        let mut known = false;
         loop {
             let verdict = match self.launcher.condition(runner) {
                 Condition::Over(verdict) => Some(verdict),
                 Condition::Fine | Condition::Doubtful => None,
             };
+            if verdict.is_some() && !known {
+                known = true;
+                deadline = deadline.min(Instant::now() + timing.verdict_patience);
+            }
             let better = verdict.as_ref().is_some_and(|verdict| verdict.reason != EndReason::RunnerLost);
             if better || Instant::now() >= deadline {
                 // The exit code is the command's all the same.
-                let verdict = verdict.map(|Verdict { reason, message }| Ended {
-                    reason,
-                    message: Some(message),
-                    ..told.clone()
-                });
+                let verdict =
+                    verdict.map(|Verdict { reason, message }| Ended { reason, message: Some(message), ..told.clone() });
                 return verdict.unwrap_or(told);
             }
             sleep(LOOK).await;

@@ -5,6 +5,7 @@ mod creating;
 mod database;
 mod documents;
 mod hostile;
+mod launching;
 mod limits;
 mod reading;
 mod secrecy;

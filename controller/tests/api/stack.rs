@@ -10,7 +10,7 @@ use axum::body::Body;
 use axum::extract::connect_info::ConnectInfo;
 use controller::auth::{BootstrapKey, ensure_bootstrap_key};
 use controller::keys::KeyRing;
-use controller::launcher::StaticLauncher;
+use controller::launcher::{Launcher, StaticLauncher};
 use controller::lifecycle::{Lifecycle, LifecycleConfig};
 use controller::{Controller, ControllerConfig};
 use http::{HeaderMap, Method, Request, StatusCode};
@@ -30,6 +30,8 @@ use url::Url;
 pub struct Options {
     pub config: ControllerConfig,
     pub publish_delay: Duration,
+    /// Left out: a fixed backend.
+    pub launcher: Option<Arc<dyn Launcher>>,
 }
 
 impl Default for Options {
@@ -37,7 +39,7 @@ impl Default for Options {
         let roomy = PerMinute(1_000_000);
         let config =
             ControllerConfig { create_rate: roomy, loopback_create_rate: roomy, ..ControllerConfig::default() };
-        Self { config, publish_delay: controller::keys::PUBLISH_DELAY }
+        Self { config, publish_delay: controller::keys::PUBLISH_DELAY, launcher: None }
     }
 }
 
@@ -106,16 +108,18 @@ impl Stack {
         let (metrics, shutdown) = (Metrics::default(), Shutdown::new());
         let fetch = FetchPolicy { allowed_hosts: AllowedHosts::any(), allow_private: false, allow_local: false };
         let internal = Url::parse("http://127.0.0.1:1").unwrap();
+        let launcher = options.launcher.unwrap_or_else(|| Arc::new(StaticLauncher::new("127.0.0.1:7681")));
         let lifecycle = Lifecycle::new(
             Arc::clone(&store),
-            Arc::new(StaticLauncher::new("127.0.0.1:7681")),
+            launcher,
             LifecycleConfig::new(fetch, internal),
             &metrics,
             shutdown.clone(),
         );
         let parts = (Arc::clone(&store), keys, lifecycle);
         let controller = Controller::new(options.config, parts.0, parts.1, parts.2, &metrics, shutdown.clone());
-        let router = controller.public_router();
+        let health = service::HealthState::new(Arc::clone(&store), shutdown.token());
+        let router = controller.public_router().merge(health.router());
         Self { store, key, metrics, router, shutdown, dir }
     }
 
@@ -128,6 +132,11 @@ impl Stack {
 
     pub async fn stop(self) {
         assert!(self.shutdown.finish(Duration::from_secs(10)).await);
+    }
+
+    /// Begins to stop, as on SIGTERM.
+    pub fn begin_to_stop(&self) {
+        self.shutdown.begin();
     }
 
     pub fn path(&self, name: &str) -> PathBuf {

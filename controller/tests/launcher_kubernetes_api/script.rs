@@ -130,7 +130,8 @@ impl ApiServer {
     pub fn finish(self) {
         let scenario = self.scenario.lock().unwrap();
         assert!(scenario.unscripted.is_empty(), "not in the script: {:?}", scenario.unscripted);
-        let left: Vec<_> = scenario.answers.iter().filter(|(_, left)| !left.is_empty()).map(|(route, _)| route).collect();
+        let left: Vec<_> =
+            scenario.answers.iter().filter(|(_, left)| !left.is_empty()).map(|(route, _)| route).collect();
         assert!(left.is_empty(), "never asked for: {left:?}");
         self.serving.abort();
     }
@@ -180,9 +181,10 @@ impl Scenario {
 
 fn route_of(request: &Request) -> Route {
     let watches = request.uri().query().is_some_and(|query| query.contains("watch=true"));
-    let metadata = request.headers().get("accept").is_some_and(|accept| {
-        accept.to_str().is_ok_and(|accept| accept.contains("PartialObjectMetadataList"))
-    });
+    let metadata = request
+        .headers()
+        .get("accept")
+        .is_some_and(|accept| accept.to_str().is_ok_and(|accept| accept.contains("PartialObjectMetadataList")));
     const JOBS: &str = "/apis/batch/v1/namespaces/sandboxes/jobs";
     match (request.method().as_str(), request.uri().path(), watches) {
         ("GET", JOBS, true) => Route::WatchJobs,

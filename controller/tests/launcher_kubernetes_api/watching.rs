@@ -143,7 +143,10 @@ async fn a_pod_that_the_cluster_refuses_is_told_with_the_reason() {
         })
     };
     let passing = event(runner, "Error creating: Internal error occurred: a webhook is away");
-    server.expect(Route::WatchEvents, Answer::Lines(vec![passing, event(RunnerId::new(), &message), event(runner, &message)]));
+    server.expect(
+        Route::WatchEvents,
+        Answer::Lines(vec![passing, event(RunnerId::new(), &message), event(runner, &message)]),
+    );
     let launcher = server.launcher(|_| {});
     let (reason, message) = over(&launcher, runner).await;
     assert_eq!(reason, EndReason::StartFailed);

@@ -108,6 +108,9 @@ async fn nothing_of_a_session_is_in_its_job_its_pod_or_any_log() -> Result<()> {
             client.wait_for("has both", 2 * SOON).await?;
             let view = stack.show(text(&entry, "sessionId")?).await?;
             let runner = text(&view, "runnerId")?;
+            // The kubelet tells a moment later, and only then gives the log.
+            let runs = |pod: &Pod| pod.status.as_ref().is_some_and(|status| status.phase.as_deref() == Some("Running"));
+            stack.kubernetes.wait_for_pod(runner, "running", runs).await?;
             let seen = stack.seen(runner).await?;
             let places = [
                 ("the Job", serde_json::to_string(&seen.job.context("a Job")?)?),

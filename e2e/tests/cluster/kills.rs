@@ -52,8 +52,18 @@ impl Start {
             Point::Ended => (Some("cancelled"), None),
             _ => (Some("exited"), Some(7)),
         };
-        assert_eq!((view["endReason"].as_str(), view["exitCode"].as_i64()), expected, "{}: {view}", self.point.as_str());
-        assert_eq!(hits.count(self.point.as_str()), 1, "{}: the command ran more or less than once", self.point.as_str());
+        assert_eq!(
+            (view["endReason"].as_str(), view["exitCode"].as_i64()),
+            expected,
+            "{}: {view}",
+            self.point.as_str()
+        );
+        assert_eq!(
+            hits.count(self.point.as_str()),
+            1,
+            "{}: the command ran more or less than once",
+            self.point.as_str()
+        );
         stack.wait_until_freed(text(&view, "runnerId")?).await
     }
 }
@@ -121,8 +131,7 @@ async fn a_controller_that_died_before_its_runner_called_finishes_after_its_rest
 
 #[tokio::test]
 async fn a_controller_that_died_after_its_runner_called_finishes_after_its_restart() -> Result<()> {
-    let points =
-        [Point::CalledHome, Point::BeforeAssign, Point::Assigned, Point::StageStored, Point::Ended];
+    let points = [Point::CalledHome, Point::BeforeAssign, Point::Assigned, Point::StageStored, Point::Ended];
     restarts_and_finishes(&points).await
 }
 

@@ -104,7 +104,7 @@ pub struct Limits {
     /// Each wait for a lock on a table (PostgreSQL). While a migration waits for one, everybody else who needs the
     /// table waits behind it; so it soon gives way, and comes back.
     pub lock: Duration,
-    /// Each script (PostgreSQL).
+    /// Each statement of a script (PostgreSQL).
     pub statement: Duration,
 }
 
@@ -206,12 +206,10 @@ pub fn pauses() -> ExponentialBackoff {
         .build()
 }
 
-/// Sleeps for the next of the pauses; `false` when that would be past the deadline.
-async fn pause(pauses: &mut ExponentialBackoff, deadline: Instant) -> bool {
-    let Some(length) = pauses.next() else { return false };
-    if Instant::now() + length >= deadline {
-        return false;
-    }
-    tokio::time::sleep(length).await;
+/// Sleeps for the next of the pauses, though not past the deadline; `false` when that is over.
+pub async fn pause(pauses: &mut ExponentialBackoff, deadline: Instant) -> bool {
+    let left = deadline.saturating_duration_since(Instant::now());
+    let Some(length) = pauses.next().filter(|_| !left.is_zero()) else { return false };
+    tokio::time::sleep(length.min(left)).await;
     true
 }

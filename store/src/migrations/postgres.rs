@@ -1,5 +1,7 @@
 //! Migrations on PostgreSQL, under an advisory lock that the session holds around all that refinery does.
 
+use std::time::Duration;
+
 use futures_util::future::BoxFuture;
 use tokio::time::Instant;
 use tokio_postgres::{Client, GenericClient};
@@ -10,6 +12,9 @@ use super::{Limits, Report, Script, Scripts, pause, pauses};
 
 /// One for each database: "cliscale" in ASCII. Locks of two integers, which the store may use, are other locks.
 const LOCK: i64 = i64::from_be_bytes(*b"cliscale");
+
+/// For what the server answers at once.
+const ANSWER: Duration = Duration::from_secs(10);
 
 /// What is done under the lock.
 type Work<T> = for<'w> fn(&'w mut Client, &'w Scripts) -> BoxFuture<'w, Result<T>>;
@@ -30,12 +35,13 @@ pub async fn require_current(client: &impl GenericClient) -> Result<()> {
 }
 
 async fn history(client: &impl GenericClient) -> Result<Vec<Applied>> {
-    let failed = sql("reading the migrations' history");
-    let exists = client.query_one("SELECT to_regclass($1) IS NOT NULL", &[&history::TABLE]).await.map_err(&failed)?;
+    let operation = "reading the migrations' history";
+    let exists = "SELECT to_regclass($1) IS NOT NULL";
+    let exists = answered(operation, client.query_one(exists, &[&history::TABLE])).await?;
     if !exists.get::<_, bool>(0) {
         return Ok(Vec::new());
     }
-    let rows = client.query(history::SELECT, &[]).await.map_err(&failed)?;
+    let rows = answered(operation, client.query(history::SELECT, &[])).await?;
     let unreadable = |error: tokio_postgres::Error| MigrateError::History(chain(&error));
     let read = |row: &tokio_postgres::Row| {
         let at: String = row.try_get(2).map_err(unreadable)?;
@@ -59,7 +65,7 @@ pub(super) async fn rollback(client: &mut Client, scripts: &Scripts, limits: Lim
 async fn locked<T>(client: &mut Client, scripts: &Scripts, limits: Limits, work: Work<T>) -> Result<T> {
     let deadline = Instant::now() + limits.wait;
     prepare(client, limits).await?;
-    lock(client, limits, deadline).await?;
+    lock(client, deadline).await?;
     let mut pauses = pauses();
     let outcome = loop {
         match work(client, scripts).await {
@@ -88,7 +94,7 @@ async fn prepare(client: &Client, limits: Limits) -> Result<()> {
         limits.lock.as_millis(),
         limits.statement.as_millis(),
     );
-    client.batch_execute(&settings).await.map_err(sql("preparing the session"))?;
+    answered("preparing the session", client.batch_execute(&settings)).await?;
     // Not on every platform that PostgreSQL runs on.
     if let Err(error) = client.batch_execute("SET client_connection_check_interval = '1s'").await {
         tracing::debug!(error = text_of_postgres(&error), "the server cannot look for a vanished client");
@@ -98,16 +104,20 @@ async fn prepare(client: &Client, limits: Limits) -> Result<()> {
 
 /// Asks again and again instead of waiting inside the server: a statement that waits is a transaction that others (a
 /// vacuum, an index that is built concurrently) would wait for.
-async fn lock(client: &Client, limits: Limits, deadline: Instant) -> Result<()> {
+async fn lock(client: &Client, deadline: Instant) -> Result<()> {
     let mut pauses = pauses();
+    let mut told = false;
     loop {
-        let row = client.query_one("SELECT pg_try_advisory_lock($1)", &[&LOCK]).await.map_err(sql("locking"))?;
+        let row = answered("locking", client.query_one("SELECT pg_try_advisory_lock($1)", &[&LOCK])).await?;
         if row.get(0) {
             return Ok(());
         }
+        if !told {
+            tracing::info!("another migration is running; waiting for it");
+            told = true;
+        }
         if !pause(&mut pauses, deadline).await {
-            let wait = limits.wait.as_secs_f32();
-            return Err(MigrateError::Locked(format!("another migration has been running for {wait:.0} s")));
+            return Err(MigrateError::Locked("another migration is still running".to_owned()));
         }
     }
 }
@@ -152,6 +162,17 @@ async fn undo(
     let delete = format!("DELETE FROM {} WHERE version = $1", history::TABLE);
     transaction.execute(&delete, &[&script.version]).await?;
     Ok(())
+}
+
+/// The answer to something that takes no time, unless nobody is there any more.
+async fn answered<T>(
+    operation: &str,
+    query: impl Future<Output = std::result::Result<T, tokio_postgres::Error>>,
+) -> Result<T> {
+    match tokio::time::timeout(ANSWER, query).await {
+        Ok(answer) => answer.map_err(sql(operation)),
+        Err(_) => Err(MigrateError::Unavailable(format!("{operation}: no answer for {} s", ANSWER.as_secs()))),
+    }
 }
 
 fn sql(operation: &str) -> impl Fn(tokio_postgres::Error) -> MigrateError {

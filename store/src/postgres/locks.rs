@@ -25,9 +25,23 @@ pub(super) enum Lock {
 
 /// Waits for the lock on `name`.
 pub(super) async fn take(db: &ClientWrapper, lock: Lock, name: &str) -> Attempt<()> {
-    let digest = Digest::of(format!("cliscale {lock:?} {name}").as_bytes());
-    // Two names that meet in 64 bits only wait for each other for nothing.
-    let key = i64::from_be_bytes(*digest.0.first_chunk().expect("32 bytes"));
-    execute(db, "SELECT pg_advisory_xact_lock($1)", &[&key]).await?;
+    execute(db, "SELECT pg_advisory_xact_lock($1)", &[&key(lock, name)]).await?;
     Ok(())
+}
+
+/// Waits for several, one after the other; `None` is not waited for.
+pub(super) async fn take_all(db: &ClientWrapper, locks: [Option<(Lock, String)>; 3]) -> Attempt<()> {
+    let [first, second, third] = locks.each_ref().map(|lock| lock.as_ref().map(|(lock, name)| key(*lock, name)));
+    // A select list without a table is evaluated from left to right, and the function does nothing for NULL.
+    let sql = "SELECT pg_advisory_xact_lock($1), pg_advisory_xact_lock($2), pg_advisory_xact_lock($3)";
+    if locks.iter().any(Option::is_some) {
+        execute(db, sql, &[&first, &second, &third]).await?;
+    }
+    Ok(())
+}
+
+/// Two names that meet in 64 bits only wait for each other for nothing.
+fn key(lock: Lock, name: &str) -> i64 {
+    let digest = Digest::of(format!("cliscale {lock:?} {name}").as_bytes());
+    i64::from_be_bytes(*digest.0.first_chunk().expect("32 bytes"))
 }

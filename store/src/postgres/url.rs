@@ -47,7 +47,7 @@ pub struct Tls {
 /// Where a database is and how it is reached. It has a host; everything else may be PostgreSQL's default.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PostgresUrl {
-    config: tokio_postgres::Config,
+    config: Box<tokio_postgres::Config>,
     tls: Tls,
 }
 
@@ -91,7 +91,7 @@ impl FromStr for PostgresUrl {
             SslMode::Prefer if tls.roots.is_none() => Encryption::Prefer,
             _ => Encryption::Require,
         });
-        Ok(Self { config, tls })
+        Ok(Self { config: Box::new(config), tls })
     }
 }
 

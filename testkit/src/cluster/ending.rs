@@ -60,19 +60,16 @@ impl Seen {
 /// Whether a Job may still have pods: it has neither ended nor is being deleted.
 pub fn is_active(job: &Job) -> bool {
     let conditions = job.status.iter().filter_map(|status| status.conditions.as_ref()).flatten();
-    let finished = conditions.into_iter().any(|condition| {
-        matches!(condition.type_.as_str(), "Complete" | "Failed") && condition.status == "True"
-    });
+    let finished = conditions
+        .into_iter()
+        .any(|condition| matches!(condition.type_.as_str(), "Complete" | "Failed") && condition.status == "True");
     !finished && job.metadata.deletion_timestamp.is_none()
 }
 
 impl ClusterStack {
     pub async fn seen(&self, runner: &str) -> Result<Seen> {
-        let (job, pod, events) = tokio::try_join!(
-            self.kubernetes.job(runner),
-            self.kubernetes.pod(runner),
-            self.kubernetes.events()
-        )?;
+        let (job, pod, events) =
+            tokio::try_join!(self.kubernetes.job(runner), self.kubernetes.pod(runner), self.kubernetes.events())?;
         Ok(Seen { job, pod, events })
     }
 

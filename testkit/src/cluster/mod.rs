@@ -12,7 +12,7 @@ mod evidence;
 pub mod hits;
 pub mod kubernetes;
 pub mod node;
-mod replica;
+pub mod replica;
 mod routes;
 pub mod rows;
 mod service;

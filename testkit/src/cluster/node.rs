@@ -29,7 +29,8 @@ pub fn runner_process(pod: &Pod) -> Result<u32> {
 fn is_runner(process: &Path, pod: &str) -> bool {
     let read = |name: &str| std::fs::read_to_string(process.join(name)).unwrap_or_default();
     let status = read("status");
-    let inner = status.lines().find_map(|line| line.strip_prefix("NSpid:")).and_then(|ids| ids.split_whitespace().last());
+    let inner =
+        status.lines().find_map(|line| line.strip_prefix("NSpid:")).and_then(|ids| ids.split_whitespace().last());
     read("cgroup").contains(pod) && inner == Some("1") && read("cmdline").contains("cliscale-runner")
 }
 

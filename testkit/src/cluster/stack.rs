@@ -81,8 +81,13 @@ impl ClusterStack {
             internal_urls(&kubernetes, &options, &routes, &mut balancers),
         )?;
         let key = uuid::Uuid::new_v4().simple().to_string();
-        let common =
-            Common { folder: folder.path().to_owned(), kubeconfig, database_url: database.url.clone(), key, public_url };
+        let common = Common {
+            folder: folder.path().to_owned(),
+            kubeconfig,
+            database_url: database.url.clone(),
+            key,
+            public_url,
+        };
         let (internal_urls, services) = internal;
         let stack = Self {
             api: Api::new(&common.public_url, &common.key, PATIENCE)?,
@@ -103,12 +108,11 @@ impl ClusterStack {
     }
 
     async fn start_replicas(&self, options: &ClusterOptions) -> Result<()> {
-        let controllers = self.controllers.iter().enumerate().map(async |(index, controller)| {
-            match options.faults.get(&index) {
+        let controllers =
+            self.controllers.iter().enumerate().map(async |(index, controller)| match options.faults.get(&index) {
                 Some(fault) => controller.start(&[("CLISCALE_FAULT", fault)]).await,
                 None => controller.start(&[]).await,
-            }
-        });
+            });
         futures_util::future::try_join_all(controllers).await?;
         // They ask the controllers for keys as soon as they start.
         futures_util::future::try_join_all(self.gateways.iter().map(|gateway| gateway.start(&[]))).await?;
@@ -122,10 +126,8 @@ impl ClusterStack {
         }
         let controllers = self.controllers.iter().map(|controller| controller.end("KILL"));
         let gateways = self.gateways.iter().map(|gateway| gateway.end("KILL"));
-        let (controllers, gateways) = tokio::join!(
-            futures_util::future::join_all(controllers),
-            futures_util::future::join_all(gateways)
-        );
+        let (controllers, gateways) =
+            tokio::join!(futures_util::future::join_all(controllers), futures_util::future::join_all(gateways));
         let removed = self.kubernetes.delete_namespace().await;
         for ended in controllers.into_iter().chain(gateways) {
             ended?;
@@ -165,10 +167,10 @@ impl ClusterStack {
         Api::new(&format!("http://{}", self.controller_ports(index)?.public), &self.key, PATIENCE)
     }
 
-    /// A WebSocket URL as one gateway itself serves it.
+    /// A WebSocket URL as one gateway itself serves it, whichever address it was made for.
     pub fn through_gateway(&self, url: &str, index: usize) -> Result<String> {
-        let public = self.api_url.trim_start_matches("http://");
-        Ok(url.replacen(public, &self.gateway_address(index)?.to_string(), 1))
+        let path = url.find("/ws/").with_context(|| format!("{url} leads to no gateway"))?;
+        Ok(format!("ws://{}{}", self.gateway_address(index)?, &url[path..]))
     }
 
     /// Creates a session that runs a command, with next to no code and nothing to install; answers its entry.
@@ -275,7 +277,11 @@ impl Common {
                 &self.folder.join("logs"),
                 |lines| {
                     let port = |name| field(lines, "the controller serves", |_| true, name);
-                    Some(ControllerPorts { public: port("public")?, internal: port("internal")?, admin: port("admin")? })
+                    Some(ControllerPorts {
+                        public: port("public")?,
+                        internal: port("internal")?,
+                        admin: port("admin")?,
+                    })
                 },
                 move |ports| routes.set_controller(index, ports),
             )

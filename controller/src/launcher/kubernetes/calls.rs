@@ -27,11 +27,16 @@ const LONGEST_WAIT: Duration = Duration::from_secs(5);
 const PROBE_EVERY: Duration = Duration::from_secs(5);
 
 /// Why a call came to nothing.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub(super) enum Failure {
     /// It was away or overloaded: the same call may work later.
+    #[error("the Kubernetes API server is away: {why}")]
     Away { why: String, retry_after: Option<Duration> },
+    /// It did not answer in time.
+    #[error("the Kubernetes API server did not answer in {0:?}")]
+    Late(Duration),
     /// It refused, and will again.
+    #[error("Kubernetes refused ({code}): {message}")]
     Refused { code: StatusCode, reason: String, message: String },
 }
 
@@ -50,8 +55,8 @@ impl Failure {
 impl From<Failure> for LaunchError {
     fn from(failure: Failure) -> Self {
         match failure {
-            Failure::Away { why, .. } => Self::Away(format!("the Kubernetes API server did not answer: {why}")),
-            Failure::Refused { code, message, .. } => Self::Refused(format!("Kubernetes refused ({code}): {message}")),
+            Failure::Away { .. } | Failure::Late(_) => Self::Away(failure.to_string()),
+            Failure::Refused { .. } => Self::Refused(failure.to_string()),
         }
     }
 }
@@ -131,11 +136,11 @@ impl Calls {
             Ok(_) => true,
             // Some clusters let nobody ask; but it answers.
             Err(Failure::Refused { .. }) => true,
-            Err(Failure::Away { .. }) => false,
+            Err(Failure::Away { .. } | Failure::Late(_)) => false,
         }
     }
 
-    /// Tries a few times.
+    /// Tries a few times; not after a call that was waited for already.
     async fn send(&self, request: &Request<Vec<u8>>) -> Result<Bytes, Failure> {
         let tries = ExponentialBuilder::default()
             .with_min_delay(Duration::from_millis(200))
@@ -159,7 +164,7 @@ impl Calls {
     /// Notes what a call says of the API server.
     fn note<T>(&self, result: Result<T, Failure>) -> Result<T, Failure> {
         match &result {
-            Err(Failure::Away { why, .. }) => self.reach.failed(why),
+            Err(failure @ (Failure::Away { .. } | Failure::Late(_))) => self.reach.failed(&failure.to_string()),
             Ok(_) | Err(Failure::Refused { .. }) => self.reach.answered(),
         }
         result
@@ -172,8 +177,7 @@ impl Calls {
             let body = body.collect_bytes().await.map_err(Failure::away)?;
             if head.status.is_success() { Ok(body) } else { Err(refusal(head.status, &head.headers, &body)) }
         };
-        let late = || Failure::away(format_args!("no answer in {:?}", self.timeout));
-        tokio::time::timeout(self.timeout, call).await.unwrap_or_else(|_| Err(late()))
+        tokio::time::timeout(self.timeout, call).await.unwrap_or(Err(Failure::Late(self.timeout)))
     }
 }
 

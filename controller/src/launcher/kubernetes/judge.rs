@@ -16,9 +16,11 @@ const MAX_WORDS: usize = 500;
 const CLOCK_SKEW: SignedDuration = SignedDuration::from_secs(2);
 /// 128 + SIGKILL.
 const KILLED: i32 = 137;
-/// Reasons for which a container does not start that do not pass by themselves soon.
-const CANNOT_START: [&str; 7] = [
+/// Reasons for which a container does not start that do not pass by themselves soon. `ErrImagePull` is not among them: a
+/// registry may fail once, and the kubelet tries again before it says `ImagePullBackOff`.
+const CANNOT_START: [&str; 8] = [
     "ImagePullBackOff",
+    "SignatureValidationFailed",
     "ErrImageNeverPull",
     "InvalidImageName",
     "CreateContainerConfigError",
@@ -28,8 +30,6 @@ const CANNOT_START: [&str; 7] = [
 ];
 /// How a container ends that was never really started.
 const NEVER_STARTED: [&str; 2] = ["StartError", "ContainerCannotRun"];
-/// Whose doing a pod's disruption was, where that was its node's being away.
-const NODE_AWAY: [&str; 2] = ["DeletionByTaintManager", "DeletionByPodGC"];
 
 /// What is remembered of a pod.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -152,7 +152,7 @@ fn disruption(status: &PodStatus) -> Option<Standing> {
     let ("True", reason, message) = condition(status, "DisruptionTarget")? else { return None };
     Some(match reason {
         "DeletionByPodGC" => Standing::NodeGivenUp,
-        reason if NODE_AWAY.contains(&reason) => Standing::Doubtful,
+        "DeletionByTaintManager" => Standing::Doubtful,
         reason => over(EndReason::Evicted, words(reason, message)),
     })
 }
@@ -205,10 +205,15 @@ fn waiting(state: Option<&ContainerState>) -> Option<(&str, Option<&str>)> {
 fn is_out_of_reach(status: &PodStatus) -> bool {
     let says = |kind: &str, wanted: &str| condition(status, kind).is_some_and(|(status, ..)| status == wanted);
     let running = matches!(status.phase.as_deref(), Some("Running" | "Unknown"));
-    let gated = status.conditions.iter().flatten().any(|condition| {
-        condition.type_ == "Ready" && condition.reason.as_deref() == Some("ReadinessGatesNotReady")
-    });
-    running && !gated && !says("Ready", "True") && condition(status, "Ready").is_some() && says("ContainersReady", "True")
+    let gated =
+        status.conditions.iter().flatten().any(|condition| {
+            condition.type_ == "Ready" && condition.reason.as_deref() == Some("ReadinessGatesNotReady")
+        });
+    running
+        && !gated
+        && !says("Ready", "True")
+        && condition(status, "Ready").is_some()
+        && says("ContainersReady", "True")
 }
 
 fn condition<'a>(status: &'a PodStatus, kind: &str) -> Option<(&'a str, &'a str, Option<&'a str>)> {

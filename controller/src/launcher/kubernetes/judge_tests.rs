@@ -93,10 +93,10 @@ fn a_pod_that_is_deleted_loses_its_runner() {
 #[test]
 fn evictions_are_told_apart_from_deletions() {
     let verdict = verdict_of(disrupted("EvictionByEvictionAPI", "Eviction API: evicting"));
-    assert_eq!((verdict.reason, verdict.message.as_str()), (
-        EndReason::Evicted,
-        "EvictionByEvictionAPI: Eviction API: evicting"
-    ));
+    assert_eq!(
+        (verdict.reason, verdict.message.as_str()),
+        (EndReason::Evicted, "EvictionByEvictionAPI: Eviction API: evicting")
+    );
     assert_eq!(reason_of(disrupted("PreemptionByScheduler", "")), EndReason::Evicted);
     let by_kubelet = json!({"metadata": {}, "status": {
         "phase": "Failed",
@@ -161,7 +161,8 @@ fn job(conditions: Value) -> Job {
 
 #[test]
 fn a_job_past_its_deadline_is_told_from_one_that_failed() {
-    let over = json!([{"type": "FailureTarget", "status": "True", "reason": "DeadlineExceeded", "message": "too long"}]);
+    let over =
+        json!([{"type": "FailureTarget", "status": "True", "reason": "DeadlineExceeded", "message": "too long"}]);
     let facts = JobFacts::read(&job(over));
     assert!(!facts.finished && facts.failed.as_ref().unwrap().past_deadline);
     assert!(facts.was_over_at("2026-01-01T00:00:59Z".parse().unwrap()), "clocks differ a little");

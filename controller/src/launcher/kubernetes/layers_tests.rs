@@ -55,7 +55,8 @@ fn the_job_is_blank_hardened_and_bounded() {
         "cliscale.dev/runner": "0197a2f0-0000-7000-8000-000000000001",
     });
     let amounts = json!({"cpu": "500m", "memory": "1Gi", "ephemeral-storage": "4Gi"});
-    let patience = |taint: &str| json!({"key": taint, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 90_420});
+    let patience =
+        |taint: &str| json!({"key": taint, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 90_420});
     let container = json!({
         "name": "runner",
         "image": "registry.example/runner:1",
@@ -160,7 +161,8 @@ spec:
     let spec = &template["spec"];
     assert_eq!(spec["runtimeClassName"], "gvisor");
     assert_eq!(spec["imagePullSecrets"], json!([{"name": "registry"}]));
-    let taints: Vec<_> = spec["tolerations"].as_array().unwrap().iter().map(|one| one["key"].as_str().unwrap()).collect();
+    let taints: Vec<_> =
+        spec["tolerations"].as_array().unwrap().iter().map(|one| one["key"].as_str().unwrap()).collect();
     assert_eq!(taints, ["sandbox", "node.kubernetes.io/unreachable", "node.kubernetes.io/not-ready"]);
     assert_eq!(spec["volumes"][1], json!({"name": "workspace", "emptyDir": {"medium": "Memory"}}));
     assert_eq!(spec["volumes"][2]["name"], "tmp");

@@ -13,6 +13,7 @@ mod layers;
 mod pod;
 mod quantity;
 mod reach;
+mod sight;
 mod sights;
 mod template;
 mod watches;

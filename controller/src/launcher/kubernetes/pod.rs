@@ -83,10 +83,7 @@ pub(super) fn required(settings: &PodSettings, instance: &str) -> PodTemplateSpe
         ..PodSpec::default()
     };
     let labels = job::common_labels(instance);
-    PodTemplateSpec {
-        metadata: Some(ObjectMeta { labels: Some(labels), ..ObjectMeta::default() }),
-        spec: Some(spec),
-    }
+    PodTemplateSpec { metadata: Some(ObjectMeta { labels: Some(labels), ..ObjectMeta::default() }), spec: Some(spec) }
 }
 
 fn required_container(settings: &PodSettings) -> Container {

@@ -1,7 +1,10 @@
 //! What is known of runners as their Jobs and pods come and go.
 
+use session::EndReason;
+
 use super::super::judge::JobFailure;
 use super::*;
+use crate::launcher::Verdict;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 

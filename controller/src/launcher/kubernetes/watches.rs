@@ -24,7 +24,9 @@ use super::reach::{Reach, jittered};
 use super::sights::Sights;
 
 /// A kind that is watched: how its objects go into the cache.
-pub(super) trait Watched: Resource<DynamicType = ()> + Clone + DeserializeOwned + std::fmt::Debug + Send + 'static {
+pub(super) trait Watched:
+    Resource<DynamicType = ()> + Clone + DeserializeOwned + std::fmt::Debug + Send + 'static
+{
     fn runner(&self) -> Option<RunnerId>;
     fn seen(&self, runner: RunnerId, sights: &Sights);
     fn gone(&self, runner: RunnerId, sights: &Sights);

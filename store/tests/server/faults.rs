@@ -1,0 +1,153 @@
+//! The database fails in every way that a network and a server can.
+
+use std::time::{Duration, Instant};
+
+use session::ApiKeyId;
+use store::postgres::{PostgresConfig, PostgresStore};
+use store::{Filter, SealKey, Store, StoreError};
+use testkit::postgres::Server;
+
+use crate::contract::{self, create, new_session, new_token, start};
+use crate::network::Proxy;
+use crate::{KEY, SOON, config, fresh, is_unavailable, open, peek, until};
+
+#[tokio::test]
+async fn a_connection_that_broke_unnoticed_costs_nobody_a_failure() {
+    if testkit::postgres::missing() {
+        return;
+    }
+    let database = fresh().await;
+    let store = open(&database.url).await.unwrap();
+    let ids: Vec<_> = futures_util::future::join_all((0..8).map(|_| create(&store))).await;
+    let admin = database.client().await.unwrap();
+    let others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+                  WHERE datname = current_database() AND pid <> pg_backend_pid()";
+    for session in ids {
+        admin.query(others, &[]).await.unwrap();
+        assert!(store.session(session.id).await.unwrap().is_some());
+        admin.query(others, &[]).await.unwrap();
+        create(&store).await;
+    }
+}
+
+#[tokio::test]
+async fn a_lock_that_is_held_for_too_long_is_unavailable_and_then_works_again() {
+    if testkit::postgres::missing() {
+        return;
+    }
+    let database = fresh().await;
+    let config = PostgresConfig { lock_timeout: Duration::from_millis(200), ..config(&database.url) };
+    let store = PostgresStore::open(&config, SealKey::new(&KEY), Duration::ZERO).await.unwrap();
+    let session = create(&store).await;
+    let holder = database.client().await.unwrap();
+    holder.batch_execute("BEGIN; LOCK TABLE sessions IN EXCLUSIVE MODE").await.unwrap();
+    let error = store.create_session(new_session(), start()).await.unwrap_err();
+    assert!(matches!(error, StoreError::Unavailable(_)), "{error}");
+    let text = error.to_string();
+    assert!(text.contains("creating a session") && text.contains("55P03"), "{text}");
+    // Reading does not wait for writers.
+    assert_eq!(store.session(session.id).await.unwrap(), Some(session));
+    holder.batch_execute("ROLLBACK").await.unwrap();
+    create(&store).await;
+}
+
+#[tokio::test]
+async fn a_database_that_takes_no_writes_is_unavailable() {
+    if testkit::postgres::missing() {
+        return;
+    }
+    let database = fresh().await;
+    let store = open(&database.url).await.unwrap();
+    let admin = database.client().await.unwrap();
+    let name = &database.name;
+    let read_only = |value| format!("ALTER DATABASE {name} SET default_transaction_read_only = {value}");
+    admin.batch_execute(&read_only("on")).await.unwrap();
+    let read_only_store = open(&database.url).await.unwrap();
+    let outcome = read_only_store.create_session(new_session(), start()).await;
+    assert!(is_unavailable(&outcome), "{outcome:?}");
+    admin.batch_execute("SET default_transaction_read_only = off").await.unwrap();
+    admin.batch_execute(&read_only("off")).await.unwrap();
+    // The connection was given up, so the next one sees what is now.
+    create(&read_only_store).await;
+    create(&store).await;
+}
+
+#[tokio::test]
+async fn a_connection_into_a_black_hole_is_noticed_and_replaced() {
+    if testkit::postgres::missing() {
+        return;
+    }
+    let database = fresh().await;
+    let server = Server::shared().await.unwrap();
+    let proxy = Proxy::to(server.port()).await;
+    let url = server.url_at(&proxy.address(), &database.name, "sslmode=disable");
+    let config = PostgresConfig {
+        connect_timeout: Duration::from_millis(500),
+        statement_timeout: Duration::from_millis(500),
+        ..config(&url)
+    };
+    let store = PostgresStore::open(&config, SealKey::new(&KEY), Duration::ZERO).await.unwrap();
+    let session = create(&store).await;
+    proxy.swallow(true);
+    for _ in 0..3 {
+        let began = Instant::now();
+        assert!(is_unavailable(&store.session(session.id).await));
+        assert!(is_unavailable(&store.create_session(new_session(), start()).await));
+        assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    }
+    // What hangs goes on hanging; new connections get through.
+    proxy.swallow(false);
+    assert!(store.session(session.id).await.unwrap().is_some());
+    create(&store).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_that_was_away_is_used_again_and_a_crash_empties_tokens_alone() {
+    if testkit::postgres::missing() {
+        return;
+    }
+    let server = Server::start_new().await.unwrap();
+    let database = server.database().await.unwrap();
+    let store = open(&database.url).await.unwrap();
+    let other = open(&database.url).await.unwrap();
+    let session = create(&store).await;
+    let jti = session.id.to_string();
+
+    server.stop().await.unwrap();
+    let began = Instant::now();
+    assert!(is_unavailable(&store.session(session.id).await));
+    assert!(is_unavailable(&store.create_session(new_session(), start()).await));
+    assert!(is_unavailable(&store.consume_token(&jti, session.id, None, start()).await));
+    assert!(is_unavailable(&store.ping().await));
+    assert!(is_unavailable(&open(&database.url).await.map(drop)));
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    // One that starts meanwhile waits.
+    let url = database.url.clone();
+    let config = config(&url);
+    let waiting = tokio::spawn(async move { PostgresStore::open(&config, SealKey::new(&KEY), SOON).await.map(drop) });
+    server.start().await.unwrap();
+    // The first call after it is served.
+    assert_eq!(store.session(session.id).await.unwrap(), Some(session.clone()));
+    create(&other).await;
+    assert!(store.token_waits(&jti, session.id, start()).await.unwrap(), "a stop in good order loses nothing");
+    waiting.await.unwrap().unwrap();
+    let mut changes = other.changes();
+    until("changes are told again", async || {
+        create(&store).await;
+        matches!(tokio::time::timeout(Duration::from_millis(100), changes.recv()).await, Ok(Ok(_)))
+    })
+    .await;
+
+    let sessions = store.sessions(Filter::default()).await.unwrap().len();
+    server.crash().await.unwrap();
+    assert!(is_unavailable(&store.ping().await));
+    server.start().await.unwrap();
+    assert_eq!(store.sessions(Filter::default()).await.unwrap().len(), sessions);
+    assert!(!store.token_waits(&jti, session.id, start()).await.unwrap());
+    assert_eq!(store.consume_token(&jti, session.id, None, start()).await.unwrap(), None);
+    assert_eq!(peek::<i64>(&database, "SELECT COUNT(*) FROM tokens").await, 0);
+    // A further one is as good as ever.
+    store.add_token(session.id, new_token("again")).await.unwrap();
+    assert!(other.consume_token("again", session.id, None, start()).await.unwrap().is_some());
+    assert!(store.api_key(contract::digest(ApiKeyId::new().to_string())).await.unwrap().is_none());
+}

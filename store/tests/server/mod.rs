@@ -1,0 +1,5 @@
+//! What is special to a server.
+
+mod at_once;
+mod faults;
+mod opening;
