@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, OptionalExtension, TransactionBehavior};
 use tokio::time::Instant;
 
 use super::error::{MigrateError, Result, cause, chain};
@@ -67,15 +67,16 @@ fn failed(path: &Path, failure: Failure) -> MigrateError {
     }
 }
 
-/// Sorts a failed statement.
 fn sql(operation: &str) -> impl Fn(rusqlite::Error) -> MigrateError {
-    move |error| {
-        let text = format!("{operation}: {error}");
-        match error.sqlite_error_code() {
-            Some(rusqlite::ErrorCode::DatabaseBusy | rusqlite::ErrorCode::DatabaseLocked) => MigrateError::Locked(text),
-            _ if is_passing(&error) => MigrateError::Unavailable(text),
-            _ => MigrateError::Database(text),
-        }
+    move |error| judge(operation, &error)
+}
+
+fn judge(operation: &str, error: &rusqlite::Error) -> MigrateError {
+    let text = format!("{operation}: {error}");
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => MigrateError::Locked(text),
+        _ if is_passing(error) => MigrateError::Unavailable(text),
+        _ => MigrateError::Database(text),
     }
 }
 
@@ -130,8 +131,7 @@ pub(crate) fn up(db: &mut Connection, scripts: &Scripts) -> Result<Report> {
 fn refused(pending: &[String], error: &refinery::Error) -> MigrateError {
     let operation = format!("applying {}", pending.join(", "));
     match cause::<rusqlite::Error>(error) {
-        Some(error) if is_passing(error) => MigrateError::Locked(format!("{operation}: {error}")),
-        Some(error) => MigrateError::Database(format!("{operation}: {error}")),
+        Some(error) => judge(&operation, error),
         None => MigrateError::Database(format!("{operation}: {}", chain(error))),
     }
 }

@@ -31,6 +31,7 @@ on_both! {
     eight_at_once_apply_everything_once,
     eight_at_once_on_an_older_schema_apply_the_rest_once,
     every_undo_takes_back_its_migration_and_nothing_else,
+    the_manuals_example_over_two_releases_goes_up_and_comes_back,
     rollbacks_lead_back_to_nothing_and_up_brings_all_again,
     a_run_that_fails_leaves_nothing_and_names_its_migrations,
     an_undo_that_fails_leaves_everything,
@@ -104,6 +105,29 @@ async fn every_undo_takes_back_its_migration_and_nothing_else(base: Base) {
         migrator.up().await.unwrap();
         assert_eq!(base.dump().await, after);
     }
+}
+
+async fn the_manuals_example_over_two_releases_goes_up_and_comes_back(base: Base) {
+    let (contract, undo) = match &base {
+        Base::Sqlite(_) => ("UPDATE sessions SET zone = 'default' WHERE zone IS NULL", "SELECT 1"),
+        Base::Postgres(_) => (
+            "UPDATE sessions SET zone = 'default' WHERE zone IS NULL;
+             ALTER TABLE sessions ALTER COLUMN zone SET NOT NULL",
+            "ALTER TABLE sessions ALTER COLUMN zone DROP NOT NULL",
+        ),
+    };
+    let add = "ALTER TABLE sessions ADD COLUMN zone TEXT";
+    let n = base.scripts().and("session_zone", add, "ALTER TABLE sessions DROP COLUMN zone");
+    base.migrator().await.up().await.unwrap();
+    let before = base.dump().await;
+    base.with(n.clone()).await.up().await.unwrap();
+    let expanded = base.dump().await;
+    let mut next = base.with(n.and("session_zone_required", contract, undo)).await;
+    next.up().await.unwrap();
+    next.rollback().await.unwrap();
+    assert_eq!(base.dump().await, expanded);
+    next.rollback().await.unwrap();
+    assert_eq!(base.dump().await, before);
 }
 
 async fn rollbacks_lead_back_to_nothing_and_up_brings_all_again(base: Base) {
