@@ -2,10 +2,10 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run test build web audit fmt clean
+.PHONY: help run test build web cluster cluster-down audit fmt clean
 
 help: ## this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 run: ## build everything (development profile) and serve a first session on this machine
 	@tools/prerequisites run
@@ -13,7 +13,7 @@ run: ## build everything (development profile) and serve a first session on this
 	cargo build --workspace --bins
 	target/debug/cliscale up --demo
 
-test: ## check everything: formatting, lints, unit, property, store, whole-stack and browser tests
+test: ## check everything: formatting, lints, unit, property, store, whole-stack, cluster and browser tests
 	@tools/prerequisites test
 	@tools/test
 
@@ -28,6 +28,16 @@ gateway/web/dist/index.html: $(shell find gateway/web/src gateway/web/public -ty
 		$(wildcard gateway/web/*.html gateway/web/*.json gateway/web/*.ts)
 	cd gateway/web && npm ci --no-fund --no-audit && npm run build
 	@touch $@
+
+cluster: ## a real Kubernetes on this machine, with the runner's image, for the tests that need one (Linux, root)
+	@tools/prerequisites test
+	cargo build --profile ci --workspace --all-targets
+	@e2e/cluster/cluster up >/dev/null
+	@e2e/cluster/images $${CARGO_TARGET_DIR:-target}/ci >/dev/null
+	@echo "export CLISCALE_E2E_KUBECONFIG=/var/tmp/cliscale-cluster/admin.kubeconfig"
+
+cluster-down: ## end it and leave nothing
+	@e2e/cluster/cluster down
 
 audit: ## licences, bans and advisories of the dependencies (needs cargo-deny and its advisory database)
 	cargo deny check

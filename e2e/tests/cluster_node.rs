@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use k8s_openapi::api::core::v1::Pod;
 use serde_json::Value;
 use session::frames::TTY_R1;
 use testkit::cluster::ending::Seen;
@@ -80,9 +81,7 @@ async fn a_kubelet_killed_alone_harms_no_session() -> Result<()> {
         keep_talking(&mut client, Duration::from_secs(12)).await?;
         assert_eq!(stack.show(&id).await?["state"], "running");
         cluster.run(&["start", "kubelet"]).await?;
-        let ready = |pod: &k8s_openapi::api::core::v1::Pod| {
-            !is_unready(&Seen { job: None, pod: Some(pod.clone()), events: Vec::new() })
-        };
+        let ready = |pod: &Pod| !is_unready(&Seen { job: None, pod: Some(pod.clone()), events: Vec::new() });
         stack.kubernetes.wait_for_pod(&runner, "ready again", ready).await?;
         keep_talking(&mut client, Duration::from_secs(2)).await?;
         client.type_at_offset(b"\x04").await?;
@@ -98,7 +97,9 @@ async fn a_kubelet_killed_alone_harms_no_session() -> Result<()> {
 async fn a_node_that_is_cut_off_loses_its_session_and_the_zombie_is_fenced() -> Result<()> {
     alone(async |stack, cluster| {
         let (_client, id, runner) = terminal(stack).await?;
-        let pod = stack.kubernetes.pod(&runner).await?.context("a pod")?;
+        // The kubelet tells a moment later what runs.
+        let known = |pod: &Pod| pod.status.as_ref().is_some_and(|status| status.phase.as_deref() == Some("Running"));
+        let pod = stack.kubernetes.wait_for_pod(&runner, "known to run", known).await?;
         let process = runner_process(&pod)?;
         let address = pod.status.and_then(|status| status.pod_ip).context("an address")?;
         cluster.run(&["kill", "kubelet"]).await?;

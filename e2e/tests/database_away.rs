@@ -154,7 +154,10 @@ fn replica(
 ) -> (Replica<SocketAddr>, Address) {
     let settings: BTreeMap<_, _> = settings.map(|(name, value)| (name.to_owned(), value)).collect();
     let (tell, address) = watch::channel(None);
-    let announce = move |address| drop(tell.send(address));
+    // Nobody may be looking any more.
+    let announce = move |address| {
+        let _ = tell.send(address);
+    };
     (Replica::new(program.to_owned(), program, settings, &folder.join("logs"), ports, announce), address)
 }
 
@@ -225,7 +228,8 @@ impl Way {
                 let stalled = Arc::clone(&stalled);
                 tokio::spawn(async move {
                     let Ok(server) = TcpStream::connect(("127.0.0.1", port)).await else { return };
-                    let ((from_client, to_client), (from_server, to_server)) = (client.into_split(), server.into_split());
+                    let ((from_client, to_client), (from_server, to_server)) =
+                        (client.into_split(), server.into_split());
                     tokio::select! {
                         () = carry(from_client, to_server, &stalled) => {}
                         () = carry(from_server, to_client, &stalled) => {}

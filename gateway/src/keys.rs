@@ -167,6 +167,8 @@ mod tests {
     struct Source {
         fetches: AtomicUsize,
         away: AtomicBool,
+        /// Its key was replaced by another.
+        rotated: AtomicBool,
     }
 
     #[async_trait]
@@ -182,7 +184,8 @@ mod tests {
                 {"kty": "RSA", "kid": "encrypts", "use": "enc", "n": "wQ", "e": "AQAB"},
                 {"kty": "oct", "kid": "shared", "alg": "HS256", "k": "c2VjcmV0"}
             ]}"#;
-            Ok(serde_json::from_str(keys).unwrap())
+            let key = if self.rotated.load(Ordering::SeqCst) { "\"b\"" } else { "\"a\"" };
+            Ok(serde_json::from_str(&keys.replace("\"a\"", key)).unwrap())
         }
     }
 
@@ -247,5 +250,25 @@ mod tests {
         assert_eq!(cache.key("new").await.err(), Some(NoKey::SourceAway));
         stop.cancel();
         refreshing.await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_new_key_is_found_with_its_first_token_and_a_removed_one_is_refused_from_then_on() {
+        let (source, cache) = cache();
+        assert!(cache.key("a").await.is_ok());
+        tokio::time::advance(FETCH_GAP).await;
+        source.rotated.store(true, Ordering::SeqCst);
+        assert!(cache.key("a").await.is_ok(), "nobody has looked again");
+        let first_tokens: Vec<_> = (0..100)
+            .map(|_| {
+                let cache = cache.clone();
+                tokio::spawn(async move { cache.key("b").await.is_ok() })
+            })
+            .collect();
+        for token in first_tokens {
+            assert!(token.await.unwrap());
+        }
+        assert_eq!(source.fetches.load(Ordering::SeqCst), 2);
+        assert_eq!(cache.key("a").await.err(), Some(NoKey::Unknown));
     }
 }

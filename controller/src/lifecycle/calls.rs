@@ -198,12 +198,7 @@ impl Lifecycle {
     }
 
     /// The runner itself goes on lingering, and exits when it has done so.
-    async fn note_end(
-        self: &Arc<Self>,
-        runner: RunnerId,
-        session: &SessionRecord,
-        ended: Ended,
-    ) -> Answer<StatusCode> {
+    async fn note_end(self: &Arc<Self>, runner: RunnerId, session: &SessionRecord, ended: Ended) -> Answer<StatusCode> {
         // The first reason stays, whatever this one is.
         if session.ended.is_none() && self.may_be_explained(&ended) {
             self.spawn_explained(runner, session, ended);

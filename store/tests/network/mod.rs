@@ -1,17 +1,23 @@
-//! A TCP proxy on loopback that can swallow what it is given, as a network does that was cut.
+//! A TCP proxy on loopback that fails as networks do.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 pub struct Proxy {
     port: u16,
-    swallow: Arc<watch::Sender<bool>>,
+    faults: Arc<Faults>,
     task: JoinHandle<()>,
+}
+
+#[derive(Default)]
+struct Faults {
+    swallow: AtomicBool,
+    cut_at_commit: AtomicBool,
 }
 
 impl Drop for Proxy {
@@ -24,18 +30,19 @@ impl Proxy {
     pub async fn to(port: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let own = listener.local_addr().unwrap().port();
-        let swallow = Arc::new(watch::Sender::new(false));
-        let state = Arc::clone(&swallow);
+        let faults = Arc::new(Faults::default());
+        let given = Arc::clone(&faults);
         let task = tokio::spawn(async move {
             loop {
                 let (near, _) = listener.accept().await.unwrap();
                 let far = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
                 let ((from_near, to_near), (from_far, to_far)) = (near.into_split(), far.into_split());
-                tokio::spawn(carry(from_near, to_far, state.subscribe()));
-                tokio::spawn(carry(from_far, to_near, state.subscribe()));
+                let cut = Arc::new(AtomicBool::new(false));
+                tokio::spawn(carry(from_near, to_far, Arc::clone(&given), Arc::clone(&cut), true));
+                tokio::spawn(carry(from_far, to_near, Arc::clone(&given), cut, false));
             }
         });
-        Self { port: own, swallow, task }
+        Self { port: own, faults, task }
     }
 
     pub fn address(&self) -> String {
@@ -44,16 +51,36 @@ impl Proxy {
 
     /// What is sent while this is set is acknowledged and lost, and so is everything after it on the same connection.
     pub fn swallow(&self, on: bool) {
-        self.swallow.send_replace(on);
+        self.faults.swallow.store(on, Ordering::SeqCst);
+    }
+
+    /// The next COMMIT reaches the server, and then the connection breaks.
+    pub fn cut_at_commit(&self) {
+        self.faults.cut_at_commit.store(true, Ordering::SeqCst);
     }
 }
 
-async fn carry(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, swallow: watch::Receiver<bool>) {
+/// Carries one direction. `cut` is the connection's own: nothing more comes back once it is set.
+async fn carry(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    faults: Arc<Faults>,
+    cut: Arc<AtomicBool>,
+    to_server: bool,
+) {
     let mut lost = false;
     let mut bytes = vec![0; 16 * 1024];
     while let Ok(count @ 1..) = from.read(&mut bytes).await {
-        lost |= *swallow.borrow();
-        if !lost && to.write_all(&bytes[..count]).await.is_err() {
+        let bytes = &bytes[..count];
+        let commits = to_server && bytes.windows(6).any(|part| part == b"COMMIT");
+        if commits && faults.cut_at_commit.swap(false, Ordering::SeqCst) {
+            cut.store(true, Ordering::SeqCst);
+        }
+        lost |= faults.swallow.load(Ordering::SeqCst);
+        if !to_server && cut.load(Ordering::SeqCst) {
+            return;
+        }
+        if !lost && to.write_all(bytes).await.is_err() {
             return;
         }
     }

@@ -151,3 +151,27 @@ async fn a_database_that_was_away_is_used_again_and_a_crash_empties_tokens_alone
     assert!(other.consume_token("again", session.id, None, start()).await.unwrap().is_some());
     assert!(store.api_key(contract::digest(ApiKeyId::new().to_string())).await.unwrap().is_none());
 }
+
+#[tokio::test]
+async fn a_commit_that_was_not_answered_is_repeated_only_where_that_is_harmless() {
+    if testkit::postgres::missing() {
+        return;
+    }
+    let database = fresh().await;
+    let server = Server::shared().await.unwrap();
+    let proxy = Proxy::to(server.port()).await;
+    let store = open(&server.url_at(&proxy.address(), &database.name, "sslmode=disable")).await.unwrap();
+    let runner = create(&store).await.runner.unwrap();
+    let mut changes = store.changes();
+    let new = new_session();
+    proxy.cut_at_commit();
+    let error = store.create_session(new.clone(), start()).await.unwrap_err();
+    assert!(matches!(error, StoreError::Unavailable(_)), "{error}");
+    assert!(error.to_string().contains("whether it was committed is not known"), "{error}");
+    // It was, so those who wait for the session are woken.
+    until("the session is there", async || store.session(new.id).await.unwrap().is_some()).await;
+    assert_eq!(changes.try_recv(), Ok(new.id));
+    proxy.cut_at_commit();
+    store.set_runner_handle(runner, "x".to_owned()).await.unwrap();
+    assert_eq!(store.runner(runner).await.unwrap().unwrap().handle.as_deref(), Some("x"));
+}

@@ -44,9 +44,10 @@ impl<T> Seen<T> {
     }
 
     pub fn leave(&mut self) {
-        if let Self::There(facts) = std::mem::replace(self, Self::Never) {
-            *self = Self::Gone(facts);
-        }
+        *self = match std::mem::replace(self, Self::Never) {
+            Self::There(facts) => Self::Gone(facts),
+            gone_or_never => gone_or_never,
+        };
     }
 }
 

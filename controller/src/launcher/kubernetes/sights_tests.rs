@@ -56,6 +56,10 @@ fn what_kubernetes_says_of_the_pod_counts_more_than_that_it_is_gone() {
     sights.pod_seen(runner, pod(Standing::Fine));
     let evicted = Standing::Over(Verdict::new(EndReason::Evicted, "low on disk"));
     sights.pod_gone(runner, Some(pod(evicted)));
+    // Told again, as a list and a watch may do, and of another pod.
+    sights.pod_gone(runner, None);
+    sights.pod_gone(runner, Some(PodFacts { uid: "other".to_owned(), ..pod(Standing::Fine) }));
+    sights.job_gone(runner);
     sights.job_gone(runner);
     assert_eq!(reason(&sights, runner), EndReason::Evicted);
 }
