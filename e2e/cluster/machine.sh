@@ -92,7 +92,9 @@ forget_chains() {
 
 # end_pods: kills whatever runs in pods, then the shims that belong to our containerd
 end_pods() {
-  local groups pid
+  local groups pid sockets
+  # The shims' sockets, which containerd keeps outside of its folder for the length of their names.
+  sockets=$(sed 's,^unix://,,' "$RUN"/containerd/io.containerd.runtime.v2.task/*/*/address 2>/dev/null || true)
   for _ in {1..100}; do
     groups=$(find /sys/fs/cgroup -path '*/kubepods/*' -name cgroup.procs -exec cat {} + 2>/dev/null | sort -un)
     [ -n "$groups" ] || break
@@ -105,6 +107,7 @@ end_pods() {
       kill -KILL "${pid#/proc/}" 2>/dev/null || true
     fi
   done
+  [ -z "$sockets" ] || xargs rm -f <<<"$sockets"
 }
 
 unmount_all() {
@@ -120,10 +123,6 @@ remove_state() {
 
 restore_machine() {
   local name value
-  for name in "$RUN"/containerd/io.containerd.runtime.v2.task/*/*/address; do
-    # The shims' sockets, which containerd keeps outside of its folder for the length of their names.
-    [ ! -r "$name" ] || rm -f "$(sed 's,^unix://,,' "$name")"
-  done
   unmount_all
   find /sys/fs/cgroup -depth -type d -path '*/kubepods*' -exec rmdir {} + 2>/dev/null || true
   for name in "$PODS_BRIDGE" "$NODE_BRIDGE"; do
