@@ -72,7 +72,8 @@ async fn carry(
     let mut bytes = vec![0; 16 * 1024];
     while let Ok(count @ 1..) = from.read(&mut bytes).await {
         let bytes = &bytes[..count];
-        let commits = to_server && bytes.windows(6).any(|part| part == b"COMMIT");
+        // The end of a simple query; READ COMMITTED is none.
+        let commits = to_server && bytes.windows(7).any(|part| part == b"COMMIT\0");
         if commits && faults.cut_at_commit.swap(false, Ordering::SeqCst) {
             cut.store(true, Ordering::SeqCst);
         }
