@@ -41,7 +41,7 @@ impl Reach {
 
     /// It answered.
     pub fn answered(&self) {
-        let came_back = self.away.send_if_modified(|away| std::mem::take(away));
+        let came_back = self.away.send_if_modified(std::mem::take);
         if came_back {
             tracing::info!("the Kubernetes API server is back");
         }
