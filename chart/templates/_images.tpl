@@ -1,0 +1,29 @@
+{{/* Images: one registry and one tag for all, and what a part says of its own before that. */}}
+
+{{/* REPOSITORY:TAG, with the digest behind it where there is one. Arguments: the root context, the part's image, and
+     the tag where nobody says one. */}}
+{{- define "cliscale.imageOf" -}}
+{{- $root := index . 0 -}}
+{{- $image := index . 1 -}}
+{{- $repository := $image.repository -}}
+{{- with $root.Values.images.registry -}}
+{{- $repository = printf "%s/%s" (trimSuffix "/" .) $repository -}}
+{{- end -}}
+{{- $tag := default (index . 2) $image.tag -}}
+{{ $repository }}{{ with $tag }}:{{ . }}{{ end }}{{ with $image.digest }}@{{ . }}{{ end }}
+{{- end }}
+
+{{/* One of the project's own images, which share a tag. */}}
+{{- define "cliscale.image" -}}
+{{- $root := index . 0 -}}
+{{ include "cliscale.imageOf" (list $root (index . 1) (default $root.Chart.AppVersion $root.Values.images.tag)) }}
+{{- end }}
+
+{{- define "cliscale.pullSecrets" -}}
+{{- with .Values.images.pullSecrets }}
+imagePullSecrets:
+{{- range . }}
+  - name: {{ . }}
+{{- end }}
+{{- end }}
+{{- end }}

@@ -1,0 +1,94 @@
+{{/* The programs' settings as variables. Whatever changes here changes the pod, so pods are replaced by themselves. */}}
+
+{{/* A variable that is only there where there is a value; arguments: the name and the value. Numbers of seven digits and
+     more would be written like 1e+06 if they were not made integers first. */}}
+{{- define "cliscale.variable" -}}
+{{- $value := index . 1 -}}
+{{- if or (kindIs "float64" $value) (kindIs "int64" $value) (kindIs "int" $value) }}{{ $value = int64 $value | toString }}{{ end -}}
+{{- if and (not (kindIs "invalid" $value)) (ne (toString $value) "") }}
+- name: {{ index . 0 }}
+  value: {{ $value | toString | quote }}
+{{- end }}
+{{- end }}
+
+{{/* What controller and gateway are both told. */}}
+{{- define "cliscale.sharedEnv" -}}
+{{ include "cliscale.databaseEnv" . }}
+{{- $database := .Values.database }}
+{{- include "cliscale.variable" (list "CLISCALE_DATABASE_CONNECTIONS" $database.connections) }}
+{{- include "cliscale.variable" (list "CLISCALE_DATABASE_WAIT_SECS" $database.waitSeconds) }}
+{{- include "cliscale.variable" (list "CLISCALE_DATABASE_CONNECT_TIMEOUT_MS" $database.connectTimeoutMs) }}
+{{- include "cliscale.variable" (list "CLISCALE_DATABASE_STATEMENT_TIMEOUT_MS" $database.statementTimeoutMs) }}
+{{- include "cliscale.variable" (list "CLISCALE_DATABASE_LOCK_TIMEOUT_MS" $database.lockTimeoutMs) }}
+- name: CLISCALE_ENCRYPTION_KEY_FILE
+  value: /etc/cliscale/encryption-key/key
+{{- include "cliscale.variable" (list "CLISCALE_PUBLIC_URL" .Values.publicUrl) }}
+{{- include "cliscale.variable" (list "CLISCALE_TRUSTED_PROXY_HOPS" (include "cliscale.proxyHops" .)) }}
+{{- include "cliscale.variable" (list "CLISCALE_LOG_FORMAT" .Values.log.format) }}
+{{- include "cliscale.variable" (list "CLISCALE_LOG" .Values.log.filter) }}
+{{- end }}
+
+{{- define "cliscale.controllerEnv" -}}
+{{ include "cliscale.sharedEnv" . }}
+{{- $controller := .Values.controller }}
+{{- $runner := .Values.runner }}
+{{- $sessions := .Values.sessions }}
+- name: CLISCALE_KEYS_DIR
+  value: /etc/cliscale/signing-keys
+- name: CLISCALE_API_KEY_FILE
+  value: /etc/cliscale/api-key/API_KEY
+- name: CLISCALE_LAUNCHER
+  value: kubernetes
+- name: CLISCALE_INTERNAL_URL
+  value: {{ include "cliscale.internalUrl" . }}
+- name: CLISCALE_KUBERNETES_NAMESPACE
+  value: {{ .Release.Namespace }}
+- name: CLISCALE_KUBERNETES_INSTANCE
+  value: {{ .Release.Name }}
+{{- include "cliscale.variable" (list "CLISCALE_SHUTDOWN_DELAY_SECS" $controller.shutdownDelaySeconds) }}
+{{- include "cliscale.variable" (list "CLISCALE_KUBERNETES_LIST_SECS" $runner.listSeconds) }}
+- name: CLISCALE_RUNNER_IMAGE
+  value: {{ include "cliscale.image" (list . $runner.image) }}
+{{- if $runner.installer.enabled }}
+- name: CLISCALE_RUNNER_INSTALLER_IMAGE
+  value: {{ include "cliscale.image" (list . $runner.installer.image) }}
+{{- end }}
+- name: CLISCALE_RUNNER_POD_TEMPLATE
+  value: /etc/cliscale/runner-pod/template.yaml
+{{- include "cliscale.variable" (list "CLISCALE_RUNNER_CPU" $runner.cpu) }}
+{{- include "cliscale.variable" (list "CLISCALE_RUNNER_MEMORY" $runner.memory) }}
+{{- include "cliscale.variable" (list "CLISCALE_RUNNER_EPHEMERAL_STORAGE" $runner.ephemeralStorage) }}
+{{- include "cliscale.variable" (list "CLISCALE_RUNNER_TTL_SECS" $runner.jobTtlSeconds) }}
+{{- include "cliscale.variable" (list "CLISCALE_UNSCHEDULABLE_SECS" $runner.unschedulableSeconds) }}
+{{- include "cliscale.variable" (list "CLISCALE_BOOT_DEADLINE_SECS" $runner.bootDeadlineSeconds) }}
+{{- include "cliscale.variable" (list "CLISCALE_HEARTBEAT_SECS" $runner.heartbeatSeconds) }}
+{{- include "cliscale.variable" (list "CLISCALE_RUNNER_IDLE_SECS" $runner.idleSeconds) }}
+{{- include "cliscale.variable" (list "CLISCALE_CREATE_RATE" $sessions.createRate) }}
+{{- include "cliscale.variable" (list "CLISCALE_MAX_SESSIONS" $sessions.maxSessions) }}
+{{- include "cliscale.variable" (list "CLISCALE_DEFAULT_TTL_SECS" $sessions.defaultTtlSeconds) }}
+{{- include "cliscale.variable" (list "CLISCALE_MAX_TTL_SECS" $sessions.maxTtlSeconds) }}
+{{- include "cliscale.variable" (list "CLISCALE_DEFAULT_IDLE_SECS" $sessions.defaultIdleSeconds) }}
+{{- include "cliscale.variable" (list "CLISCALE_LINGER_SECS" $sessions.lingerSeconds) }}
+{{- include "cliscale.variable" (list "CLISCALE_KEEP_SESSIONS_HOURS" $sessions.keepHours) }}
+{{- include "cliscale.variable" (list "CLISCALE_ALLOWED_CODE_DOMAINS" (join "," $sessions.allowedCodeDomains)) }}
+{{- if $sessions.allowPrivateCodeHosts }}
+{{- include "cliscale.variable" (list "CLISCALE_ALLOW_PRIVATE_CODE_HOSTS" "true") }}
+{{- end }}
+{{- with $controller.extraEnv }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{- define "cliscale.gatewayEnv" -}}
+{{ include "cliscale.sharedEnv" . }}
+{{- $gateway := .Values.gateway }}
+- name: CLISCALE_JWKS_URL
+  value: http://{{ include "cliscale.fullname" . }}-controller.{{ .Release.Namespace }}.svc/.well-known/jwks.json
+{{- include "cliscale.variable" (list "CLISCALE_SHUTDOWN_DELAY_SECS" $gateway.shutdownDelaySeconds) }}
+{{- include "cliscale.variable" (list "CLISCALE_DRAIN_SECS" $gateway.drainSeconds) }}
+{{- include "cliscale.variable" (list "CLISCALE_MAX_CONNECTIONS" $gateway.maxConnections) }}
+{{- include "cliscale.variable" (list "CLISCALE_EMBED_ORIGINS" (join "," $gateway.embedOrigins)) }}
+{{- with $gateway.extraEnv }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
