@@ -30,18 +30,18 @@ RUN cargo chef prepare --recipe-path /recipe.json
 
 FROM chef AS build
 ARG PROFILE=release
+ARG PACKAGES="--package cli --package controller --package gateway --package runner"
 ENV CARGO_INCREMENTAL=0
 COPY tools/static-runner tools/
 COPY --from=planner /recipe.json /recipe.json
-RUN cargo chef cook --locked --profile "${PROFILE}" --package cli --package controller --package gateway --bins \
-        --recipe-path /recipe.json \
-    && tools/static-runner "${PROFILE}" chef cook --locked --recipe-path /recipe.json
+RUN cargo chef cook --locked --profile "${PROFILE}" ${PACKAGES} --bins --recipe-path /recipe.json
 COPY . .
 COPY --from=web /build/dist gateway/web/dist
-RUN cargo build --locked --profile "${PROFILE}" --package cli --package controller --package gateway --bins \
-    && static=$(tools/static-runner "${PROFILE}" build --locked) \
-    && install -D -t /out "${static}" $(find target/"$(echo "${PROFILE}" | sed 's/^dev$/debug/')" -maxdepth 1 \
-        -name 'cliscale*' -type f -executable ! -name cliscale-runner)
+RUN cargo build --locked --profile "${PROFILE}" ${PACKAGES} --bins \
+    && folder=target/$(echo "${PROFILE}" | sed 's/^dev$/debug/') \
+    && tools/static-runner check "${folder}/cliscale-runner" \
+    && install -D -t /out "${folder}/cliscale" "${folder}/cliscale-controller" "${folder}/cliscale-gateway" \
+        "${folder}/cliscale-runner"
 
 FROM scratch AS binaries
 COPY --from=build /out/ /

@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run test build web cluster cluster-down audit fmt clean
+.PHONY: help run test build dist web cluster cluster-down audit fmt clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -21,6 +21,10 @@ build: ## release binaries in target/release/
 	@tools/prerequisites run
 	@$(MAKE) --no-print-directory web
 	cargo build --release --workspace --bins
+
+dist: ## a release in dist/: programs, chart, all-in-one image where docker, podman or buildah is, checksums
+	@tools/prerequisites run
+	@tools/dist
 
 web: gateway/web/dist/index.html ## the page that the gateway embeds
 

@@ -3,7 +3,7 @@
 # has it, and no user of a certain name: it makes the cluster where there is none, sets the password, and becomes the server.
 set -eu
 for folder in /usr/lib/postgresql/*/bin; do
-  [ -x "$folder/postgres" ] && PATH=$folder:$PATH
+  if [ -x "$folder/postgres" ]; then PATH=$folder:$PATH; fi
 done
 
 if [ "${1:-}" = ready ]; then
@@ -26,8 +26,6 @@ if [ ! -s "$PGDATA/PG_VERSION" ]; then
 fi
 # The Secret is right: a volume that outlived its release may know another password. Quotes in it are doubled.
 password=$(sed "s/'/''/g" /etc/cliscale/postgresql/password)
-# A server that was killed leaves its lock; here it is this process that would hold it.
-rm -f "$PGDATA/postmaster.pid"
 single "$PGDATA" "ALTER USER cliscale PASSWORD '$password'"
 exec postgres -D "$PGDATA" -c listen_addresses='*' -c unix_socket_directories=/tmp \
   -c hba_file=/etc/cliscale/postgresql-script/pg_hba.conf -c max_connections="$MAX_CONNECTIONS"

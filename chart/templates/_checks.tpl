@@ -1,5 +1,8 @@
 {{/* Mistakes that the schema cannot see, since they lie between two values: said at once, before anything is made. */}}
 {{- define "cliscale.check" -}}
+{{- if contains "." .Release.Name -}}
+{{- fail (printf "\nThe release's name %q has a dot: Services cannot be named by it." .Release.Name) -}}
+{{- end -}}
 {{- $database := .Values.database -}}
 {{- if and .Values.postgresql.enabled (or $database.existingSecret $database.url) -}}
 {{- fail "\nTwo databases are named: postgresql.enabled brings the bundled one, database.existingSecret or database.url names an external one. Choose." -}}

@@ -1,22 +1,31 @@
-{{/* Where the database is and who may use it: an external one named by a Secret, or the bundled one. */}}
+{{/* Where the database is and who may use it: an external one named by a Secret, or the bundled one. Programs may have
+     Secrets (database users) of their own, so most of this takes the root context and the Secret's name. */}}
 
-{{/* The Secret with the external database's URL. */}}
+{{/* The Secret with the external database's URL: an existing one, else the release's. */}}
 {{- define "cliscale.databaseSecret" -}}
 {{ default (printf "%s-database" (include "cliscale.fullname" .)) .Values.database.existingSecret }}
 {{- end }}
 
-{{/* Whether the password is a file of its own; text, empty for no. */}}
+{{/* The gateways' Secret: a user with fewer rights (docs/postgresql.md), else the same. */}}
+{{- define "cliscale.gatewayDatabaseSecret" -}}
+{{ default (include "cliscale.databaseSecret" .) .Values.gateway.database.existingSecret }}
+{{- end }}
+
+{{/* Text, empty unless the Secret is the release's own: that one has the key `url`, and no password beside it. */}}
+{{- define "cliscale.databaseSecretOwn" -}}
+{{- if hasPrefix (printf "%s-" (include "cliscale.fullname" (index . 0))) (index . 1) -}}
+{{- if not (has (index . 1) (list (index . 0).Values.database.existingSecret (index . 0).Values.gateway.database.existingSecret)) }}yes{{ end -}}
+{{- end -}}
+{{- end }}
+
+{{/* Text, empty unless the password is a file of its own. */}}
 {{- define "cliscale.databasePassword" -}}
-{{- if or .Values.postgresql.enabled (and .Values.database.existingSecret .Values.database.passwordKey) }}yes{{ end -}}
+{{- $root := index . 0 -}}
+{{- if or $root.Values.postgresql.enabled (and $root.Values.database.passwordKey (not (include "cliscale.databaseSecretOwn" .))) }}yes{{ end -}}
 {{- end }}
 
-{{/* The variables that name the database; the same for the servers and for migrations. */}}
+{{/* The variables that name the database; the same for servers and for migrations. */}}
 {{- define "cliscale.databaseEnv" -}}
-{{- include "cliscale.databaseEnvOf" (list . (include "cliscale.databaseSecret" .)) -}}
-{{- end }}
-
-{{/* Arguments: the root context and the Secret's name. */}}
-{{- define "cliscale.databaseEnvOf" -}}
 {{- $root := index . 0 -}}
 - name: CLISCALE_DATABASE_URL
 {{- if $root.Values.postgresql.enabled }}
@@ -26,9 +35,9 @@
   valueFrom:
     secretKeyRef:
       name: {{ index . 1 }}
-      key: {{ ternary $root.Values.database.urlKey "url" (ne $root.Values.database.existingSecret "") }}
+      key: {{ ternary "url" $root.Values.database.urlKey (ne (include "cliscale.databaseSecretOwn" .) "") }}
 {{- end }}
-{{- if include "cliscale.databasePassword" $root }}
+{{- if include "cliscale.databasePassword" . }}
 - name: CLISCALE_DATABASE_PASSWORD_FILE
   value: /etc/cliscale/database/password
 {{- end }}
@@ -38,25 +47,26 @@
 {{- if include "cliscale.databasePassword" . }}
 - {name: database, mountPath: /etc/cliscale/database, readOnly: true}
 {{- end }}
-{{- if .Values.database.tlsSecret }}
+{{- if (index . 0).Values.database.tlsSecret }}
 - {name: database-tls, mountPath: /etc/cliscale/database-tls, readOnly: true}
 {{- end }}
 {{- end }}
 
 {{- define "cliscale.databaseVolumes" -}}
+{{- $root := index . 0 -}}
 {{- if include "cliscale.databasePassword" . }}
 - name: database
   secret:
     defaultMode: 0440
-{{- if .Values.postgresql.enabled }}
-    secretName: {{ include "cliscale.fullname" . }}-postgresql
+{{- if $root.Values.postgresql.enabled }}
+    secretName: {{ include "cliscale.fullname" $root }}-postgresql
     items: [{key: password, path: password}]
 {{- else }}
-    secretName: {{ .Values.database.existingSecret }}
-    items: [{key: {{ .Values.database.passwordKey }}, path: password}]
+    secretName: {{ index . 1 }}
+    items: [{key: {{ $root.Values.database.passwordKey }}, path: password}]
 {{- end }}
 {{- end }}
-{{- with .Values.database.tlsSecret }}
+{{- with $root.Values.database.tlsSecret }}
 - name: database-tls
   secret: {secretName: {{ . }}, defaultMode: 0440}
 {{- end }}

@@ -6,8 +6,10 @@
 {{- $root := index . 0 -}}
 {{- $image := index . 1 -}}
 {{- $repository := $image.repository -}}
-{{- with $root.Values.images.registry -}}
-{{- $repository = printf "%s/%s" (trimSuffix "/" .) $repository -}}
+{{- /* What begins with a host's name is complete, as in any image's name. */ -}}
+{{- $host := regexMatch "^([^/]*[.:][^/]*|localhost)/" $repository -}}
+{{- if and $root.Values.images.registry (not $host) -}}
+{{- $repository = printf "%s/%s" (trimSuffix "/" $root.Values.images.registry) $repository -}}
 {{- end -}}
 {{- $tag := default (index . 2) $image.tag -}}
 {{ $repository }}{{ with $tag }}:{{ . }}{{ end }}{{ with $image.digest }}@{{ . }}{{ end }}

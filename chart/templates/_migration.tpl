@@ -7,7 +7,7 @@
   image: {{ include "cliscale.image" (list $root $root.Values.controller.image) }}
   imagePullPolicy: {{ $root.Values.images.pullPolicy }}
   args: [migrate, up]
-  env: {{- include "cliscale.databaseEnvOf" . | nindent 4 }}
+  env: {{- include "cliscale.databaseEnv" . | nindent 4 }}
     {{- include "cliscale.variable" (list "CLISCALE_WAIT_SECS" $migration.waitSeconds) | nindent 4 }}
     {{- include "cliscale.variable" (list "CLISCALE_LOCK_TIMEOUT_MS" $migration.lockTimeoutMs) | nindent 4 }}
     {{- include "cliscale.variable" (list "CLISCALE_STATEMENT_TIMEOUT_SECS" $migration.statementTimeoutSeconds) | nindent 4 }}
@@ -15,7 +15,7 @@
     {{- include "cliscale.variable" (list "CLISCALE_LOG" $root.Values.log.filter) | nindent 4 }}
   resources: {{- toYaml $migration.resources | nindent 4 }}
   securityContext: {{- include "cliscale.containerSecurity" $root | nindent 4 }}
-{{- with include "cliscale.databaseMounts" $root }}
+{{- with include "cliscale.databaseMounts" . }}
   volumeMounts: {{- . | nindent 4 }}
 {{- end }}
 {{- end }}

@@ -45,7 +45,8 @@ traefik.ingress.kubernetes.io/router.middlewares: {{ .Release.Namespace }}-{{ in
 {{- else if eq $ingress.preset "haproxy" }}
 {{- /* Two controllers go by this name; each reads its own prefix: haproxytech's and haproxy-ingress'. */}}
 haproxy.org/timeout-server: 86400s
-haproxy.org/timeout-tunnel: 86400s
+# Its timeout-tunnel is a setting of the whole controller, an hour by default.
+haproxy.org/backend-config-snippet: timeout tunnel 86400s
 haproxy.org/forwarded-for: "true"
 haproxy.org/ssl-redirect: {{ $redirect | quote }}
 haproxy-ingress.github.io/timeout-server: 86400s

@@ -18,13 +18,24 @@
 {{ lookup "v1" "Secret" (index . 0).Release.Namespace (index . 1) | toJson }}
 {{- end }}
 
-{{/* Text, empty unless a Secret of that name is there which this release did not make: it is used as it is. */}}
-{{- define "cliscale.secretForeign" -}}
-{{- $root := index . 0 -}}
+{{/* Whose the Secret of that name is: "release", "foreign", or empty where none is seen. */}}
+{{- define "cliscale.secretOwner" -}}
 {{- $there := include "cliscale.secretThere" . | fromJson -}}
 {{- if $there -}}
 {{- $annotations := default dict $there.metadata.annotations -}}
-{{- if ne (default "" (get $annotations "meta.helm.sh/release-name")) $root.Release.Name }}yes{{ end -}}
+{{- eq (default "" (get $annotations "meta.helm.sh/release-name")) (index . 0).Release.Name | ternary "release" "foreign" -}}
+{{- end -}}
+{{- end }}
+
+{{/* Text, empty unless the release has the Secret among its objects; arguments: root context, the default name, and what
+     values name instead. One that was there before is used as it is. And one that the release made stays the release's when
+     values come to name it: if it were left out, Helm would delete what the pods are about to mount. */}}
+{{- define "cliscale.secretKept" -}}
+{{- $owner := include "cliscale.secretOwner" . -}}
+{{- if not (index . 2) -}}
+{{- if ne $owner "foreign" }}yes{{ end -}}
+{{- else if and (eq (index . 1) (index . 2)) (eq $owner "release") -}}
+yes
 {{- end -}}
 {{- end }}
 
@@ -36,7 +47,8 @@
   (printf "%s is needed here: no cluster is seen (helm template, GitOps or a client's dry run), so a key that is drawn could not be kept." (index . 2))
   "Make the Secret once:"
   (printf "  kubectl -n %s create secret generic %s %s" $root.Release.Namespace (index . 1) (index . 3))
-  (printf "and name it: --set %s=%s" (index . 2) (index . 1)) -}}
+  (printf "and name it: --set %s=%s" (index . 2) (index . 1))
+  "A dry run sees the cluster with --dry-run=server." -}}
 {{- fail (printf "\n%s" (join "\n" $lines)) -}}
 {{- end -}}
 {{- end }}
@@ -103,9 +115,18 @@ password: {{ .Values.postgresql.password | b64enc }}
 password: {{ $there.data.password }}
 {{- else -}}
 {{- if not (include "cliscale.seesCluster" .) -}}
-{{- fail "\npostgresql.password is needed here: no cluster is seen (helm template, GitOps or a client's dry run), so a password that is drawn could not be kept.\nDraw one: openssl rand -hex 24" -}}
+{{- fail "\npostgresql.password is needed here: no cluster is seen (helm template, GitOps or a client's dry run), so a password that is drawn could not be kept.\nDraw one: openssl rand -hex 24\nA dry run sees the cluster with --dry-run=server." -}}
 {{- end -}}
 password: {{ randAlphaNum 32 | b64enc }}
+{{- end -}}
+{{- end }}
+
+{{/* The external database's URL, as it was given; or as it is there, once values name the release's own Secret. */}}
+{{- define "cliscale.databaseData" -}}
+{{- if .Values.database.url -}}
+url: {{ .Values.database.url | b64enc }}
+{{- else -}}
+{{- (include "cliscale.secretThere" (list . (include "cliscale.databaseSecret" .)) | fromJson).data | toYaml -}}
 {{- end -}}
 {{- end }}
 

@@ -11,10 +11,11 @@
 {{- end }}
 {{- end }}
 
-{{/* What controller and gateway are both told. */}}
+{{/* What controller and gateway are both told; arguments: the root context, and the Secret with the database's URL. */}}
 {{- define "cliscale.sharedEnv" -}}
+{{- $root := index . 0 -}}
 {{ include "cliscale.databaseEnv" . }}
-{{- $database := .Values.database }}
+{{- $database := $root.Values.database }}
 {{- include "cliscale.variable" (list "CLISCALE_DATABASE_CONNECTIONS" $database.connections) }}
 {{- include "cliscale.variable" (list "CLISCALE_DATABASE_WAIT_SECS" $database.waitSeconds) }}
 {{- include "cliscale.variable" (list "CLISCALE_DATABASE_CONNECT_TIMEOUT_MS" $database.connectTimeoutMs) }}
@@ -22,14 +23,14 @@
 {{- include "cliscale.variable" (list "CLISCALE_DATABASE_LOCK_TIMEOUT_MS" $database.lockTimeoutMs) }}
 - name: CLISCALE_ENCRYPTION_KEY_FILE
   value: /etc/cliscale/encryption-key/key
-{{- include "cliscale.variable" (list "CLISCALE_PUBLIC_URL" .Values.publicUrl) }}
-{{- include "cliscale.variable" (list "CLISCALE_TRUSTED_PROXY_HOPS" (include "cliscale.proxyHops" .)) }}
-{{- include "cliscale.variable" (list "CLISCALE_LOG_FORMAT" .Values.log.format) }}
-{{- include "cliscale.variable" (list "CLISCALE_LOG" .Values.log.filter) }}
+{{- include "cliscale.variable" (list "CLISCALE_PUBLIC_URL" $root.Values.publicUrl) }}
+{{- include "cliscale.variable" (list "CLISCALE_TRUSTED_PROXY_HOPS" (include "cliscale.proxyHops" $root)) }}
+{{- include "cliscale.variable" (list "CLISCALE_LOG_FORMAT" $root.Values.log.format) }}
+{{- include "cliscale.variable" (list "CLISCALE_LOG" $root.Values.log.filter) }}
 {{- end }}
 
 {{- define "cliscale.controllerEnv" -}}
-{{ include "cliscale.sharedEnv" . }}
+{{ include "cliscale.sharedEnv" (list . (include "cliscale.databaseSecret" .)) }}
 {{- $controller := .Values.controller }}
 {{- $runner := .Values.runner }}
 {{- $sessions := .Values.sessions }}
@@ -80,7 +81,7 @@
 {{- end }}
 
 {{- define "cliscale.gatewayEnv" -}}
-{{ include "cliscale.sharedEnv" . }}
+{{ include "cliscale.sharedEnv" (list . (include "cliscale.gatewayDatabaseSecret" .)) }}
 {{- $gateway := .Values.gateway }}
 - name: CLISCALE_JWKS_URL
   value: http://{{ include "cliscale.fullname" . }}-controller.{{ .Release.Namespace }}.svc/.well-known/jwks.json

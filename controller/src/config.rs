@@ -11,6 +11,7 @@ use std::time::Duration;
 use clap::Parser;
 use service::config::PerMinute;
 use service::database::{DatabaseConfig, DatabaseFlags};
+use service::shutdown::MAX_DELAY_SECS;
 use service::telemetry::LogFormat;
 use service::{ConfigErrors, PublicAddress, Settings};
 use session::code_url::ALLOWED_HOSTS_SETTING;
@@ -75,6 +76,9 @@ pub struct Flags {
     /// Seconds that a terminal stays readable after its command ended.
     #[arg(long, env = "CLISCALE_LINGER_SECS", value_name = "SECONDS", default_value = "120")]
     linger_secs: String,
+    /// Seconds between not being ready any more and stopping, in which balancers can hear of it.
+    #[arg(long, env = "CLISCALE_SHUTDOWN_DELAY_SECS", value_name = "SECONDS", default_value = "0")]
+    shutdown_delay_secs: String,
     /// Hours that ended sessions are kept.
     #[arg(long, env = "CLISCALE_KEEP_SESSIONS_HOURS", value_name = "HOURS", default_value = "168")]
     keep_sessions_hours: String,
@@ -114,6 +118,8 @@ pub struct ServerConfig {
     pub allow_private: bool,
     pub linger: Duration,
     pub retention: Retention,
+    /// How long this is not ready any more, and serves on, before it stops.
+    pub shutdown_delay: Duration,
     pub log_format: LogFormat,
     pub log_filter: String,
 }
@@ -139,6 +145,7 @@ impl Flags {
         let times = Times { linger, max_ttl: api.as_ref().map(|api| api.limits.max_ttl) };
         let runners = self.launchers.read(&mut settings, times);
         let hours = settings.read_range("--keep-sessions-hours", &self.keep_sessions_hours, 1, 24 * 3650);
+        let delay = settings.read_range("--shutdown-delay-secs", &self.shutdown_delay_secs, 0, MAX_DELAY_SECS);
         let log_format = settings.read("--log-format", &self.log_format);
         settings.finish(|| {
             let runners = runners?;
@@ -158,6 +165,7 @@ impl Flags {
                 allow_private: self.allow_private_code_hosts,
                 linger: Duration::from_secs(linger?),
                 retention: Retention { sessions: Duration::from_secs(hours? * 3600), ..Retention::default() },
+                shutdown_delay: Duration::from_secs(delay?),
                 log_format: log_format?,
                 log_filter: self.log.clone(),
             })

@@ -31,7 +31,7 @@ const STOP_DEADLINE: Duration = Duration::from_secs(8);
 /// Runs until a signal.
 pub async fn run(config: ServerConfig) -> anyhow::Result<()> {
     let shutdown = Shutdown::new();
-    shutdown.on_signals().context("signals cannot be listened for")?;
+    shutdown.on_signals_after(config.shutdown_delay).context("signals cannot be listened for")?;
     let running = Running::start(config, shutdown.clone()).await?;
     shutdown.token().cancelled().await;
     running.stop().await
@@ -71,7 +71,7 @@ impl Running {
         lifecycle.run();
         let parts = (Arc::clone(&store), keys, Arc::clone(&lifecycle));
         let controller = Controller::new(config.api, parts.0, parts.1, parts.2, &metrics, shutdown.clone());
-        let health = HealthState::new(store, shutdown.token());
+        let health = HealthState::new(store, shutdown.leaving());
         let running = Self {
             public: public.local_addr()?,
             internal: internal.local_addr()?,
@@ -89,7 +89,7 @@ impl Running {
     }
 
     fn serve(&self, listener: TcpListener, router: Router) {
-        self.shutdown.spawn(serve(listener, router, ServeLimits::default(), self.shutdown.token()));
+        self.shutdown.spawn(serve(listener, router, ServeLimits::default(), self.shutdown.stopping()));
     }
 
     /// Stops within [`END_DEADLINE`] and [`STOP_DEADLINE`] together.

@@ -69,6 +69,7 @@ async fn world(kubernetes: Kubernetes, change: impl FnOnce(&mut KubernetesConfig
         instance: "launcher-test".to_owned(),
         pod: PodSettings {
             image: kubernetes.runner_image.clone(),
+            installer_image: None,
             resources: Resources::default(),
             linger: Duration::from_secs(1),
             heartbeat: Duration::from_secs(1),

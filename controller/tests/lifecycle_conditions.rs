@@ -3,8 +3,8 @@
 
 mod lifecycle_world;
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use controller::launcher::{Condition, Launch, Launcher};
@@ -15,6 +15,8 @@ use lifecycle_world::{Answer, Boot, FakeRunner, World, over, until};
 use serde_json::json;
 use session::{EndReason, Ended, RunnerId, Secret, Stage};
 use store::{RunnerState, Store, Time};
+use tracing::field::{Field, Visit};
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 
 /// Seconds where the others have milliseconds: what must not act here does not.
 fn patient(config: &mut LifecycleConfig) {
@@ -120,6 +122,49 @@ async fn a_session_whose_runner_was_evicted_before_it_took_it_gets_another() {
         assert_eq!(second.seen.held.lock().unwrap().as_ref().unwrap().epoch, 2);
         world.until_destroyed(first).await;
     }
+}
+
+/// Collects the messages of the reconciler, from the level that is shown by default.
+#[derive(Clone, Default)]
+struct Said(Arc<Mutex<Vec<String>>>);
+
+impl<S: tracing::Subscriber> Layer<S> for Said {
+    fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
+        struct Message<'a>(&'a Said);
+        impl Visit for Message<'_> {
+            fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
+                if field.name() == "message" {
+                    self.0.0.lock().unwrap().push(format!("{value:?}"));
+                }
+            }
+        }
+        if event.metadata().target().ends_with("reconcile") && *event.metadata().level() <= tracing::Level::INFO {
+            event.record(&mut Message(self));
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_engine_that_is_away_harms_no_session_and_is_logged_once() {
+    let world = World::stopped([], patient).await;
+    let (session, runner) = running(&world).await;
+    let said = Said::default();
+    let _guard = tracing::subscriber::set_default(tracing_subscriber::registry().with(said.clone()));
+    let look = async |blind: bool| {
+        world.launcher.blind.store(blind, Ordering::SeqCst);
+        for _ in 0..3 {
+            world.lifecycle.reconcile().await.unwrap();
+        }
+        std::mem::take(&mut *said.0.lock().unwrap())
+    };
+    for _ in 0..2 {
+        assert_eq!(look(true).await, ["the launcher cannot say which runners exist"]);
+        assert_eq!(look(false).await, ["the launcher says again which runners exist"]);
+    }
+    // Nothing is concluded from what nobody can say.
+    world.launcher.exit(runner.id, false);
+    look(true).await;
+    assert!(world.session(session).await.ended.is_none());
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use service::database::{DatabaseConfig, DatabaseFlags};
+use service::shutdown::MAX_DELAY_SECS;
 use service::telemetry::LogFormat;
 use service::{ConfigErrors, PublicAddress, Settings};
 use url::Url;
@@ -45,6 +46,9 @@ pub struct Flags {
     /// Terminal connections at once
     #[arg(long, env = "CLISCALE_MAX_CONNECTIONS", default_value = "5000", value_name = "N")]
     max_connections: String,
+    /// Seconds between not being ready any more and stopping, in which balancers can hear of it
+    #[arg(long, env = "CLISCALE_SHUTDOWN_DELAY_SECS", default_value = "0", value_name = "SECONDS")]
+    shutdown_delay_secs: String,
     /// Seconds that stopping may take
     #[arg(long, env = "CLISCALE_DRAIN_SECS", default_value = "10", value_name = "SECONDS")]
     drain_secs: String,
@@ -66,6 +70,8 @@ pub struct GatewaySettings {
     pub jwks_url: Url,
     pub log_format: LogFormat,
     pub log: String,
+    /// How long this is not ready any more, and serves on, before it stops.
+    pub shutdown_delay: Duration,
     /// How long stopping may take.
     pub drain: Duration,
     pub gateway: GatewayConfig,
@@ -92,6 +98,7 @@ impl Flags {
         let trusted_proxy_hops = settings.read_range::<u8>("--trusted-proxy-hops", &self.trusted_proxy_hops, 0, 8);
         let embed_origins = read_origins(&mut settings, &self.embed_origins);
         let max_connections = settings.read_range::<usize>("--max-connections", &self.max_connections, 1, 1_000_000);
+        let delay = settings.read_range("--shutdown-delay-secs", &self.shutdown_delay_secs, 0, MAX_DELAY_SECS);
         let drain = settings.read_range::<u64>("--drain-secs", &self.drain_secs, 1, 600).map(Duration::from_secs);
         let log_format = settings.read::<LogFormat>("--log-format", &self.log_format);
         settings.finish(|| {
@@ -104,6 +111,7 @@ impl Flags {
                 jwks_url: jwks_url?,
                 log_format: log_format?,
                 log: self.log.clone(),
+                shutdown_delay: Duration::from_secs(delay?),
                 drain,
                 gateway: GatewayConfig {
                     public: PublicAddress { public_url, trusted_proxy_hops: trusted_proxy_hops? },
@@ -145,6 +153,7 @@ mod tests {
             "--trusted-proxy-hops=9",
             "--embed-origins=https://a.example, https://*.b.example",
             "--max-connections=0",
+            "--shutdown-delay-secs=601",
             "--drain-secs=x",
             "--log-format=xml",
         ]);
@@ -158,6 +167,7 @@ mod tests {
             "trusted-proxy-hops",
             "embed-origins",
             "max-connections",
+            "shutdown-delay-secs",
             "drain-secs",
             "log-format",
         ] {
@@ -178,5 +188,6 @@ mod tests {
         assert_eq!(settings.listen.port(), 8080);
         assert_eq!(settings.gateway.embed_origins.len(), 2);
         assert_eq!(settings.gateway.drain_timeout, Duration::from_secs(5));
+        assert_eq!(settings.shutdown_delay, Duration::ZERO);
     }
 }

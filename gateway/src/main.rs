@@ -22,7 +22,7 @@ async fn main() -> anyhow::Result<()> {
 
 async fn run(settings: GatewaySettings) -> anyhow::Result<()> {
     let shutdown = Shutdown::new();
-    shutdown.on_signals().context("signals")?;
+    shutdown.on_signals_after(settings.shutdown_delay).context("signals")?;
     // The controller draws the key. One drawn here would open nothing that is in the database.
     let key_file = &settings.encryption_key_file;
     let key =
@@ -30,7 +30,7 @@ async fn run(settings: GatewaySettings) -> anyhow::Result<()> {
     let key = SealKey::from_hex(&key)?;
     let store = service::database::open(&settings.database, key).await?;
     let metrics = Metrics::default();
-    let health = HealthState::new(Arc::clone(&store), shutdown.token());
+    let health = HealthState::new(Arc::clone(&store), shutdown.leaving());
     let jwks = Arc::new(HttpJwks::new(settings.jwks_url)?);
     let gateway = Gateway::new(settings.gateway, store, jwks, &metrics, shutdown.clone());
 
@@ -54,7 +54,7 @@ async fn serve_on(
     let listener =
         TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address} for {what}"))?;
     tracing::info!(address = %listener.local_addr()?, what, "listening");
-    shutdown.spawn(serve(listener, router, ServeLimits::default(), shutdown.token()));
+    shutdown.spawn(serve(listener, router, ServeLimits::default(), shutdown.stopping()));
     Ok(())
 }
 

@@ -12,6 +12,9 @@ const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/s
 /// Names the runner in the environment of all that it starts.
 const RUNNER_MARK: &str = "CLISCALE_RUNNER_ID";
 
+/// Variables of a container that are not its commands': the launcher's, and what Kubernetes tells every container.
+const WITHHELD: [&str; 2] = ["CLISCALE_", "KUBERNETES_"];
+
 /// The environment and shell of everything that one session runs.
 pub struct Environment {
     shell: PathBuf,
@@ -19,23 +22,26 @@ pub struct Environment {
 }
 
 impl Environment {
-    /// Takes PATH, USER and TMPDIR over from this process, and nothing else of it.
-    pub fn new(session: SessionId, secrets: &SessionSecrets, home: &Path) -> Self {
-        let path = std::env::var_os("PATH").filter(|path| !path.is_empty()).unwrap_or_else(|| DEFAULT_PATH.into());
+    /// Takes PATH, USER and TMPDIR over from this process, and nothing else of it, unless it has a `container` to
+    /// itself: then what its image and its pod's template set is meant for commands.
+    pub fn new(session: SessionId, secrets: &SessionSecrets, home: &Path, container: bool) -> Self {
+        let own = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+        let path = own("PATH").unwrap_or_else(|| DEFAULT_PATH.into());
         let bash = std::env::split_paths(&path).map(|folder| folder.join("bash")).find(|file| file.is_file());
         let shell = bash.unwrap_or_else(|| PathBuf::from("/bin/sh"));
-        let user = std::env::var_os("USER").or_else(user_name).unwrap_or_else(|| "user".into());
-        let temporary = std::env::var_os("TMPDIR").unwrap_or_else(|| "/tmp".into());
-        let mut variables: Vec<(OsString, OsString)> = vec![
+        let user = user_name().or_else(|| own("USER")).unwrap_or_else(|| "user".into());
+        let mut variables = if container { of_container(home, std::env::vars_os()) } else { Vec::new() };
+        variables.extend([
             ("PATH".into(), path),
             ("HOME".into(), home.into()),
             ("TERM".into(), "xterm-256color".into()),
             ("COLORTERM".into(), "truecolor".into()),
-            ("LANG".into(), "C.UTF-8".into()),
+            ("LANG".into(), own("LANG").filter(|_| container).unwrap_or_else(|| "C.UTF-8".into())),
             ("SHELL".into(), shell.clone().into()),
-            ("USER".into(), user),
-            ("TMPDIR".into(), temporary),
-        ];
+            ("USER".into(), user.clone()),
+            ("LOGNAME".into(), user),
+            ("TMPDIR".into(), own("TMPDIR").unwrap_or_else(|| "/tmp".into())),
+        ]);
         if let Some(prompt) = &secrets.prompt {
             variables.push(("PROMPT".into(), prompt.expose().into()));
             variables.push(("CLAUDE_PROMPT".into(), prompt.expose().into()));
@@ -48,6 +54,11 @@ impl Environment {
         Self { shell, variables }
     }
 
+    /// Whether there is anything to run commands with.
+    pub fn has_shell(&self) -> bool {
+        self.shell.exists()
+    }
+
     /// `bash -lc LINE` (or `sh -lc LINE`) in `folder`.
     pub fn command(&self, line: &str, folder: &Path) -> Command {
         let mut command = Command::new(&self.shell);
@@ -57,8 +68,30 @@ impl Environment {
     }
 }
 
+/// What commands get of a container's own variables. First come those without which npm, pip and git do not work for a user
+/// who may write to his home alone and is no person; an image may say otherwise.
+fn of_container(home: &Path, given: impl Iterator<Item = (OsString, OsString)>) -> Vec<(OsString, OsString)> {
+    let mut variables: Vec<(OsString, OsString)> = vec![
+        ("NPM_CONFIG_PREFIX".into(), home.join(".local").into()),
+        ("PIP_BREAK_SYSTEM_PACKAGES".into(), "1".into()),
+        ("EMAIL".into(), "runner@localhost".into()),
+    ];
+    let withheld =
+        |name: &OsString| WITHHELD.iter().any(|prefix| name.as_encoded_bytes().starts_with(prefix.as_bytes()));
+    variables.extend(given.filter(|(name, _)| !withheld(name)));
+    variables
+}
+
+/// By `passwd(5)` itself and not by the C library, which in a static program would load the name services of an image that
+/// it was not built with.
 fn user_name() -> Option<OsString> {
-    nix::unistd::User::from_uid(nix::unistd::getuid()).ok().flatten().map(|user| user.name.into())
+    let own = nix::unistd::getuid().to_string();
+    let entries = std::fs::read_to_string("/etc/passwd").ok()?;
+    let mut entries = entries.lines().map(|line| line.split(':'));
+    entries.find_map(|mut entry| {
+        let name = entry.next()?;
+        (entry.nth(1)? == own).then(|| name.into())
+    })
 }
 
 /// What to install with: as asked, or by what the folder holds. `None`: there is nothing to install.
@@ -75,6 +108,16 @@ pub fn install_line(asked: Option<&str>, folder: &Path) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_container_gives_its_variables_but_for_the_launchers() {
+        let given = [("GOPATH", "/go"), ("EMAIL", "a@b"), ("CLISCALE_BOOT_TOKEN", "t"), ("KUBERNETES_SERVICE_HOST", "k")];
+        let found = of_container(Path::new("/h"), given.into_iter().map(|(name, value)| (name.into(), value.into())));
+        let found: std::collections::BTreeMap<_, _> = found.into_iter().collect();
+        let found: Vec<_> =
+            found.iter().map(|(name, value)| format!("{}={}", name.display(), value.display())).collect();
+        assert_eq!(found, ["EMAIL=a@b", "GOPATH=/go", "NPM_CONFIG_PREFIX=/h/.local", "PIP_BREAK_SYSTEM_PACKAGES=1"]);
+    }
 
     #[test]
     fn what_is_installed_follows_the_folder_unless_it_is_said() {

@@ -28,8 +28,10 @@ pub mod ending;
 pub mod environment;
 pub mod fetch;
 pub mod home;
+pub mod install;
 pub mod life;
 pub mod oom;
+pub mod profile;
 pub mod pty;
 pub mod queries;
 pub mod reports;
@@ -69,6 +71,11 @@ pub async fn run(
     let stopped = signals::listen().context("signals cannot be listened for")?;
     // In a pod's empty volume there is none yet.
     std::fs::create_dir_all(&settings.home).with_context(|| format!("{} cannot be made", settings.home.display()))?;
+    if settings.container
+        && let Err(error) = profile::write(&settings.home)
+    {
+        tracing::warn!(%error, "login shells will not know the image's PATH");
+    }
     let listener = TcpListener::bind(settings.listen).await;
     let listener = listener.with_context(|| format!("cannot listen on {}", settings.listen))?;
     let bound = listener.local_addr()?;
@@ -179,7 +186,8 @@ async fn live_until_told(
     outside: &Outside,
 ) -> Ended {
     let ender = session.ender.clone();
-    let around = Surroundings { workspace: &settings.workspace, home: &settings.home, oom, reports };
+    let Settings { workspace, home, container, .. } = settings;
+    let around = Surroundings { workspace, home, container: *container, oom, reports };
     let living = life::live(session, around);
     tokio::pin!(living);
     tokio::select! {

@@ -54,6 +54,8 @@ pub struct Session {
 pub struct Surroundings<'a> {
     pub workspace: &'a Path,
     pub home: &'a Path,
+    /// [`crate::settings::Settings::container`]
+    pub container: bool,
     pub oom: &'a OomScore,
     pub reports: &'a Reports,
 }
@@ -116,7 +118,11 @@ impl Session {
             () = around.reports.assigned() => {}
             asked = self.ender.asked() => return Err(asked),
         }
-        let environment = Environment::new(self.assign.session, &self.assign.secrets, around.home);
+        let environment = Environment::new(self.assign.session, &self.assign.secrets, around.home, around.container);
+        if !environment.has_shell() {
+            let message = "There is neither bash nor /bin/sh here to run a command with.";
+            return Err(Ended::because(EndReason::StartFailed, message));
+        }
         let folder = self.fetch(around).await?;
         self.run(around, &environment, &folder).await
     }

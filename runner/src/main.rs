@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use runner::settings::{Args, LogFormat, Settings};
-use runner::{boot, shield};
+use runner::{boot, install, shield};
 use session::Secret;
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
@@ -22,6 +22,12 @@ fn main() -> ExitCode {
         Err(error) => return complain(EX_UNAVAILABLE, &format!("the runner cannot be shielded: {error}")),
     };
     let args = Args::parse();
+    if let Some(folder) = &args.install_to {
+        return match install::install_to(folder) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => complain(EX_UNAVAILABLE, &error.to_string()),
+        };
+    }
     trace(args.log_format);
     let settings = match args.settings() {
         Ok(settings) => settings,

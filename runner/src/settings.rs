@@ -52,6 +52,12 @@ pub struct Args {
     /// Read the boot token from stdin's first line, and end everything once stdin is closed
     #[arg(long, env = "CLISCALE_LIFELINE")]
     lifeline: bool,
+    /// Give commands the variables of this process, which has a container to itself, and see to their home
+    #[arg(long, env = "CLISCALE_CONTAINER")]
+    container: bool,
+    /// Only copy this program into a folder, from which another image can run it
+    #[arg(long, value_name = "DIR")]
+    pub install_to: Option<PathBuf>,
     /// How log lines look
     #[arg(long, env = "CLISCALE_LOG_FORMAT", value_enum, default_value = "text")]
     pub log_format: LogFormat,
@@ -77,6 +83,8 @@ pub struct Settings {
     pub heartbeat: Duration,
     pub max_idle: Duration,
     pub lifeline: bool,
+    /// The container around this process is this runner's alone, and its home a new one.
+    pub container: bool,
 }
 
 /// Everything that is wrong with the settings, one line each.
@@ -127,6 +135,7 @@ impl Args {
             heartbeat: Duration::from_secs(heartbeat),
             max_idle: Duration::from_secs(max_idle),
             lifeline: self.lifeline,
+            container: self.container,
         })
     }
 }

@@ -1,4 +1,4 @@
-//! `/healthz` and `/readyz`. Ready means started and not draining; the database's state is only told, since all
+//! `/healthz` and `/readyz`. Ready means started and not leaving; the database's state is only told, since all
 //! replicas unready at once would turn our own 503 into the balancer's 502.
 
 use std::sync::Arc;

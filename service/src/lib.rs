@@ -16,4 +16,4 @@ pub use config::{ConfigErrors, Settings};
 pub use health::HealthState;
 pub use problem::Problem;
 pub use serve::{ServeLimits, serve};
-pub use shutdown::Shutdown;
+pub use shutdown::{Shutdown, Stopping};

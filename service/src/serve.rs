@@ -1,18 +1,22 @@
 //! The HTTP/1.1 server around a router: takes a bound listener, bounds what a connection may cost before it has said
 //! anything sensible, and stops with the process.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::extract::connect_info::ConnectInfo;
+use http::{HeaderValue, StatusCode, header};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
+
+use crate::shutdown::Stopping;
 
 /// What one server's connections may cost.
 #[derive(Debug, Clone)]
@@ -38,9 +42,12 @@ impl Default for ServeLimits {
     }
 }
 
-/// Serves until `stop`, then lets open requests finish within the drain time. Upgraded connections are not waited for:
-/// whoever upgraded them owns them.
-pub async fn serve(listener: TcpListener, router: Router, limits: ServeLimits, stop: CancellationToken) {
+/// Serves until it is to stop, then lets open requests finish within the drain time. While it leaves, each answer is its
+/// connection's last, so that those who keep connections open look for another server before this one is gone. Upgraded
+/// connections are not waited for: whoever upgraded them owns them.
+pub async fn serve(listener: TcpListener, router: Router, limits: ServeLimits, stopping: impl Into<Stopping>) {
+    let stopping = stopping.into();
+    let stop = &stopping.stop;
     let room = Arc::new(Semaphore::new(limits.connections));
     let tasks = TaskTracker::new();
     let hurry = CancellationToken::new();
@@ -64,7 +71,7 @@ pub async fn serve(listener: TcpListener, router: Router, limits: ServeLimits, s
             },
             () = stop.cancelled() => break,
         };
-        let connection = serve_connection(stream, peer, router.clone(), limits.clone(), stop.clone());
+        let connection = serve_connection(stream, peer, router.clone(), limits.clone(), stopping.clone());
         let hurry = hurry.clone();
         tasks.spawn(async move {
             tokio::select! {
@@ -87,13 +94,20 @@ async fn serve_connection(
     peer: SocketAddr,
     router: Router,
     limits: ServeLimits,
-    stop: CancellationToken,
+    Stopping { leaving, stop }: Stopping,
 ) {
     // Keystrokes and their echoes are small; waiting to fill a segment would be felt.
     let _ = stream.set_nodelay(true);
     let service = hyper::service::service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
         request.extensions_mut().insert(ConnectInfo(peer));
-        router.clone().oneshot(request.map(axum::body::Body::new))
+        let (router, leaving) = (router.clone(), leaving.clone());
+        async move {
+            let mut response = router.oneshot(request.map(axum::body::Body::new)).await?;
+            if leaving.is_cancelled() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+                response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok::<_, Infallible>(response)
+        }
     });
     let mut builder = hyper::server::conn::http1::Builder::new();
     builder
@@ -120,39 +134,101 @@ mod tests {
     use axum::routing::get;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-    async fn start(limits: ServeLimits) -> (SocketAddr, CancellationToken, tokio::task::JoinHandle<()>) {
+    /// A server whose `/slow` says when it was asked, and answers when it is told to.
+    struct Server {
+        address: SocketAddr,
+        stopping: Stopping,
+        asked: Arc<Semaphore>,
+        answers: Arc<Semaphore>,
+        task: tokio::task::JoinHandle<()>,
+    }
+
+    async fn start(limits: ServeLimits) -> Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let stop = CancellationToken::new();
-        let gate = Router::new().route(
-            "/slow",
-            get(|| async {
-                tokio::time::sleep(Duration::from_millis(200)).await;
-                "done"
-            }),
-        );
-        let task = tokio::spawn(serve(listener, gate, limits, stop.clone()));
-        (address, stop, task)
+        let (asked, answers) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
+        let (heard, told) = (Arc::clone(&asked), Arc::clone(&answers));
+        let slow = move || async move {
+            heard.add_permits(1);
+            told.acquire().await.unwrap().forget();
+            "done"
+        };
+        let router = Router::new().route("/slow", get(slow)).route("/quick", get(|| async { "done" }));
+        let stopping = Stopping::from(CancellationToken::new());
+        let task = tokio::spawn(serve(listener, router, limits, stopping.clone()));
+        Server { address, stopping, asked, answers, task }
+    }
+
+    async fn ask(server: &Server, path: &str) -> TcpStream {
+        let mut client = TcpStream::connect(server.address).await.unwrap();
+        ask_again(&mut client, path).await;
+        client
+    }
+
+    async fn ask_again(client: &mut TcpStream, path: &str) {
+        client.write_all(format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()).await.unwrap();
+    }
+
+    /// An answer on a connection that stays open.
+    async fn read_answer(client: &mut TcpStream) -> String {
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"done") {
+            answer.push(client.read_u8().await.unwrap());
+        }
+        String::from_utf8(answer).unwrap()
+    }
+
+    async fn read_to_end(mut client: TcpStream) -> String {
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).await.unwrap();
+        answer
     }
 
     #[tokio::test]
     async fn a_request_under_way_is_answered_whole_when_stopping() {
-        let (address, stop, task) = start(ServeLimits::default()).await;
-        let mut client = TcpStream::connect(address).await.unwrap();
-        client.write_all(b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
-        tokio::time::sleep(Duration::from_millis(50)).await;
-        stop.cancel();
-        let mut answer = String::new();
-        client.read_to_string(&mut answer).await.unwrap();
+        let server = start(ServeLimits::default()).await;
+        let client = ask(&server, "/slow").await;
+        server.asked.acquire().await.unwrap().forget();
+        server.stopping.stop.cancel();
+        server.answers.add_permits(1);
+        let answer = read_to_end(client).await;
         assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("done"), "{answer}");
-        task.await.unwrap();
+        assert!(answer.contains("connection: close\r\n"), "{answer}");
+        server.task.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn who_leaves_serves_on_and_lets_go_of_kept_connections_with_an_answer() {
+        let server = start(ServeLimits::default()).await;
+        let mut kept = ask(&server, "/quick").await;
+        assert!(!read_answer(&mut kept).await.contains("connection:"));
+        server.stopping.leaving.cancel();
+        // Whoever has a connection, and whoever comes now.
+        ask_again(&mut kept, "/quick").await;
+        for client in [kept, ask(&server, "/quick").await] {
+            let answer = read_to_end(client).await;
+            assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("connection: close\r\n"), "{answer}");
+        }
+        server.stopping.stop.cancel();
+        server.task.await.unwrap();
+        assert!(TcpStream::connect(server.address).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_kept_connection_without_a_request_does_not_hold_up_a_stop() {
+        let server = start(ServeLimits { header_timeout: Duration::from_secs(600), ..ServeLimits::default() }).await;
+        let mut kept = ask(&server, "/quick").await;
+        read_answer(&mut kept).await;
+        server.stopping.stop.cancel();
+        assert_eq!(read_to_end(kept).await, "");
+        server.task.await.unwrap();
     }
 
     #[tokio::test]
     async fn a_connection_that_never_finishes_its_headers_is_closed() {
         let limits = ServeLimits { header_timeout: Duration::from_millis(100), ..ServeLimits::default() };
-        let (address, _stop, _task) = start(limits).await;
-        let mut client = TcpStream::connect(address).await.unwrap();
+        let server = start(limits).await;
+        let mut client = TcpStream::connect(server.address).await.unwrap();
         client.write_all(b"GET /slow HTTP/1.1\r\nHost:").await.unwrap();
         let mut answer = Vec::new();
         client.read_to_end(&mut answer).await.unwrap();
@@ -160,8 +236,8 @@ mod tests {
 
     #[tokio::test]
     async fn headers_above_the_limit_are_refused() {
-        let (address, _stop, _task) = start(ServeLimits { header_bytes: 8192, ..ServeLimits::default() }).await;
-        let mut client = TcpStream::connect(address).await.unwrap();
+        let server = start(ServeLimits { header_bytes: 8192, ..ServeLimits::default() }).await;
+        let mut client = TcpStream::connect(server.address).await.unwrap();
         let request = format!("GET /slow HTTP/1.1\r\nHost: x\r\nX: {}\r\n\r\n", "y".repeat(20_000));
         let _ = client.write_all(request.as_bytes()).await;
         let mut answer = vec![0; 12];

@@ -14,6 +14,8 @@ pub enum SealError {
     Key,
     #[error("the encryption key file {path}: {source}")]
     File { path: String, source: std::io::Error },
+    #[error("there is no encryption key file {path}, and none can be made there: {source}")]
+    NoFile { path: String, source: std::io::Error },
     #[error("a secret column cannot be opened with this encryption key")]
     Open,
     #[error("sealing failed")]
@@ -53,6 +55,8 @@ impl SealKey {
         match fs::read_to_string(path) {
             Ok(text) => Self::from_hex(&text),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                // A mounted Secret without it, most likely.
+                let failed = |source| SealError::NoFile { path: path.display().to_string(), source };
                 let key = random_key()?;
                 let mut options = fs::OpenOptions::new();
                 options.write(true).create_new(true);
@@ -113,6 +117,8 @@ mod tests {
         let sealed = first.seal("r", b"x").unwrap();
         assert_eq!(SealKey::load_or_create(&path).unwrap().open("r", &sealed).unwrap(), b"x");
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        let nowhere = SealKey::load_or_create(&dir.path().join("no-folder/key")).err().unwrap().to_string();
+        assert!(nowhere.contains("no-folder/key, and none can be made there: "), "{nowhere}");
         fs::write(&path, "short").unwrap();
         assert!(matches!(SealKey::load_or_create(&path), Err(SealError::Key)));
     }

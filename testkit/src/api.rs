@@ -6,6 +6,8 @@ use anyhow::{Result, bail};
 use reqwest::Method;
 use serde_json::{Value, json};
 
+use crate::connector::Connector;
+
 /// One address of the API.
 pub struct Api {
     pub api_url: String,
@@ -25,9 +27,12 @@ pub struct Answer {
 impl Api {
     /// `patience`: how long anything that should happen soon may take.
     pub fn new(api_url: &str, key: &str, patience: Duration) -> Result<Self> {
-        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-        let http = reqwest::Client::builder().no_proxy().build()?;
-        Ok(Self { api_url: api_url.to_owned(), key: key.to_owned(), http, patience })
+        Self::by(&Connector::default(), api_url, key, patience)
+    }
+
+    /// The same, by a connector that may trust more.
+    pub fn by(connector: &Connector, api_url: &str, key: &str, patience: Duration) -> Result<Self> {
+        Ok(Self { api_url: api_url.to_owned(), key: key.to_owned(), http: connector.http()?.build()?, patience })
     }
 
     /// Sends a request with the API key; answers status and body.

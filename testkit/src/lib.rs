@@ -3,6 +3,7 @@
 pub mod api;
 pub mod archive_server;
 pub mod cluster;
+pub mod connector;
 pub mod fake_controller;
 pub mod git_server;
 pub mod plain_http;

@@ -8,12 +8,13 @@ use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
 use http::{HeaderName, HeaderValue, header};
 use session::frames::{ClientFrame, Exit, Hello, Resized, Resume, ServerFrame, Size, Start, Tickets, Waiting};
-use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::{Error, Message};
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
+use tokio_tungstenite::{WebSocketStream, client_async};
 
-type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+use crate::connector::{Connection, Connector};
+
+type Socket = WebSocketStream<Box<dyn Connection>>;
 
 /// One connection. Frames are taken in only while a method waits for something.
 pub struct TerminalClient {
@@ -56,6 +57,16 @@ impl TerminalClient {
         headers: &[(&str, &str)],
         protocols: &[&str],
     ) -> anyhow::Result<Result<Self, Refused>> {
+        Self::open_by(&Connector::default(), url, headers, protocols).await
+    }
+
+    /// The same, by a connector that may trust more.
+    pub async fn open_by(
+        connector: &Connector,
+        url: &str,
+        headers: &[(&str, &str)],
+        protocols: &[&str],
+    ) -> anyhow::Result<Result<Self, Refused>> {
         let mut request = url.into_client_request()?;
         if !protocols.is_empty() {
             let offered = HeaderValue::from_str(&protocols.join(", "))?;
@@ -64,7 +75,8 @@ impl TerminalClient {
         for (name, value) in headers {
             request.headers_mut().insert(HeaderName::try_from(*name)?, HeaderValue::from_str(value)?);
         }
-        let (socket, response) = match connect_async(request).await {
+        let connection = connector.connect(url).await.with_context(|| format!("connecting to {}", url.split('?').next().unwrap_or(url)))?;
+        let (socket, response) = match client_async(request, connection).await {
             Ok(connected) => connected,
             Err(Error::Http(response)) => {
                 let status = response.status().as_u16();
@@ -97,7 +109,17 @@ impl TerminalClient {
 
     /// Connects and says a hello of 80x24.
     pub async fn connect(url: &str, headers: &[(&str, &str)], protocols: &[&str]) -> anyhow::Result<Self> {
-        let mut client = Self::open(url, headers, protocols)
+        Self::connect_by(&Connector::default(), url, headers, protocols).await
+    }
+
+    /// The same, by a connector that may trust more.
+    pub async fn connect_by(
+        connector: &Connector,
+        url: &str,
+        headers: &[(&str, &str)],
+        protocols: &[&str],
+    ) -> anyhow::Result<Self> {
+        let mut client = Self::open_by(connector, url, headers, protocols)
             .await?
             .map_err(|refused| anyhow::anyhow!("the upgrade was refused: {} {}", refused.status, refused.body))?;
         client.hello(Hello { columns: Some(80), rows: Some(24), ..Hello::default() }).await?;

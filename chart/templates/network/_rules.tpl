@@ -57,8 +57,9 @@
 {{- define "cliscale.ingressPublic" -}}
 {{- $policy := .Values.networkPolicy -}}
 {{- $gce := eq .Values.ingress.preset "gce" -}}
-{{- /* Google's proxies and health probes come from these, whatever the cluster's own addresses are. */ -}}
-{{- $google := ternary (list "130.211.0.0/22" "35.191.0.0/16" "2600:1901:8001::/48" "2600:2d00:1:b029::/64" "2600:2d00:1:1::/64") list $gce -}}
+{{- /* Google's proxies and health probes come from these (cloud.google.com/load-balancing/docs/firewall-rules). An
+        internal balancer's (gce-internal) come from the VPC's proxy-only subnet, which only its operator knows. */ -}}
+{{- $google := ternary (list "130.211.0.0/22" "35.191.0.0/16" "2600:2d00:1:b029::/64" "2600:2d00:1:1::/64") list $gce -}}
 {{- $anyPod := ternary list (list (dict "namespaceSelector" dict)) $gce -}}
 - from:
 {{- range default $google $policy.balancerRanges }}
@@ -101,6 +102,11 @@ metadata:
   name: {{ include "cliscale.fullname" $root }}-{{ index . 1 }}
   namespace: {{ $root.Release.Namespace }}
   labels: {{- include "cliscale.labels" . | nindent 4 }}
+{{- if eq (index . 1) "runner" }}
+  annotations:
+    # Controllers make these pods.
+    kube-score/ignore: networkpolicy-targets-pod
+{{- end }}
 spec:
   podSelector:
     matchLabels: {{- include "cliscale.selector" . | nindent 6 }}

@@ -48,6 +48,9 @@ pub(super) struct LauncherFlags {
     /// The image of runners' pods.
     #[arg(long, env = "CLISCALE_RUNNER_IMAGE", value_name = "IMAGE")]
     runner_image: Option<String>,
+    /// An image with the runner program as its entrypoint, which puts it into pods of a runner image that lacks it.
+    #[arg(long, env = "CLISCALE_RUNNER_INSTALLER_IMAGE", value_name = "IMAGE")]
+    runner_installer_image: Option<String>,
     /// A file with what runners' pods have besides: a PodTemplateSpec, as YAML or JSON.
     #[arg(long, env = "CLISCALE_RUNNER_POD_TEMPLATE", value_name = "FILE")]
     runner_pod_template: Option<String>,
@@ -168,6 +171,7 @@ impl LauncherFlags {
         let instance = settings.read::<LabelName>("--kubernetes-instance", &self.kubernetes_instance);
         let list_every = settings.read_range("--kubernetes-list-secs", &self.kubernetes_list_secs, 1, 3600);
         let image = required::<String>(settings, "--runner-image", &self.runner_image);
+        let installer_image = settings.read_optional("--runner-installer-image", &self.runner_installer_image);
         let template = self.template(settings);
         let cpu = settings.read_optional("--runner-cpu", &self.runner_cpu);
         let memory = settings.read_optional("--runner-memory", &self.runner_memory);
@@ -180,6 +184,7 @@ impl LauncherFlags {
             instance: instance?.0,
             pod: PodSettings {
                 image: image?,
+                installer_image,
                 resources: Resources { cpu, memory, ephemeral_storage: storage },
                 linger: Duration::from_secs(times.linger?),
                 heartbeat: heartbeat?,

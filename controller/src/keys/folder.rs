@@ -76,9 +76,11 @@ pub fn ensure_key(dir: &Path) -> Result<(), KeyError> {
     if !list(dir)?.is_empty() {
         return Ok(());
     }
+    // A mounted Secret, most likely.
+    let no_key = |source| KeyError::NoKey { path: dir.to_owned(), source };
     let file = private(fs::OpenOptions::new().write(true).create(true).truncate(false))
         .open(dir.join(LOCK_FILE))
-        .map_err(failed)?;
+        .map_err(no_key)?;
     let _lock = Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, errno)| failed(io::Error::from(errno)))?;
     if list(dir)?.is_empty() {
         let kid = draw_key(dir)?;

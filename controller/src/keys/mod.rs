@@ -33,6 +33,8 @@ pub const PUBLISH_DELAY: Duration = JWKS_MAX_AGE.saturating_add(RELOAD_INTERVAL)
 pub enum KeyError {
     #[error("the key folder {path}: {source}")]
     Folder { path: PathBuf, source: std::io::Error },
+    #[error("the key folder {path} holds no key, and none can be drawn there: {source}")]
+    NoKey { path: PathBuf, source: std::io::Error },
     #[error("the key folder {0} holds no usable key")]
     Empty(PathBuf),
     #[error("a key could not be drawn")]

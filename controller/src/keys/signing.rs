@@ -1,4 +1,4 @@
-//! One signing key: RSA 2048 or longer, PKCS#8 in PEM, known by its RFC 7638 thumbprint.
+//! One signing key: RSA 2048 or longer, PKCS#8 or PKCS#1 in PEM, known by its RFC 7638 thumbprint.
 //!
 //! Keys are drawn, and tokens signed, with aws-lc-rs. The `rsa` crate is not used anywhere: its private-key operations
 //! leak timing (RUSTSEC-2023-0071).
@@ -24,10 +24,10 @@ impl std::fmt::Debug for SigningKey {
 }
 
 impl SigningKey {
-    /// Reads a PKCS#8 PEM file's text.
+    /// Reads a PEM file's text: PKCS#8 (`PRIVATE KEY`), or PKCS#1 (`RSA PRIVATE KEY`), as charts draw it.
     pub fn from_pem(pem: &[u8]) -> Result<Self, KeyError> {
         // aws-lc-rs checks the key's consistency and its length as it computes the public part.
-        let unusable = |_| KeyError::Unusable("not a sound RSA private key of 2048 to 8192 bits in PEM (PKCS#8)");
+        let unusable = |_| KeyError::Unusable("not a sound RSA private key of 2048 to 8192 bits in PEM (PKCS#8 or PKCS#1)");
         let encoding = EncodingKey::from_rsa_pem(pem).map_err(unusable)?;
         let mut jwk = Jwk::from_encoding_key(&encoding, Algorithm::RS256).map_err(unusable)?;
         let kid = jwk.thumbprint(ThumbprintHash::SHA256).map_err(unusable)?;

@@ -157,6 +157,79 @@ fn two_processes_that_start_at_once_end_with_one_key() {
     assert_eq!(KeyRing::open_or_create(dir.path()).unwrap().jwks().keys.len(), 1);
 }
 
+/// A 2048-bit key's PKCS#8 is its PKCS#1 behind a header of this many bytes.
+const PKCS8_HEADER: usize = 26;
+
+#[test]
+fn a_key_in_pkcs1_is_the_same_key() {
+    let (key, pem) = SigningKey::draw().unwrap();
+    let pkcs8 = pem::parse(pem.expose()).unwrap();
+    let pkcs1 = pem::encode(&pem::Pem::new("RSA PRIVATE KEY", &pkcs8.contents()[PKCS8_HEADER..]));
+    let same = SigningKey::from_pem(pkcs1.as_bytes()).unwrap();
+    assert_eq!(same.kid(), key.kid());
+    let jwks = JwkSet { keys: vec![key.jwk().clone()] };
+    assert!(verify(&same.sign(&claims()).unwrap(), &jwks).is_some());
+}
+
+/// The folder of a Secret as kubelets keep it: links that lead through `..data`, which is swapped as a whole.
+struct MountedSecret(tempfile::TempDir);
+
+impl MountedSecret {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    /// Brings the Secret to hold these keys and nothing else.
+    fn update(&self, version: &str, files: &[(&str, &Secret)]) {
+        let dir = self.0.path();
+        fs::create_dir(dir.join(version)).unwrap();
+        for (name, pem) in files {
+            fs::write(dir.join(version).join(name), pem.expose()).unwrap();
+        }
+        std::os::unix::fs::symlink(version, dir.join("..data_tmp")).unwrap();
+        fs::rename(dir.join("..data_tmp"), dir.join("..data")).unwrap();
+        for (name, _) in files.iter().filter(|(name, _)| !dir.join(name).is_symlink()) {
+            std::os::unix::fs::symlink(format!("..data/{name}"), dir.join(name)).unwrap();
+        }
+        for entry in fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_symlink() && !path.exists() {
+                fs::remove_file(path).unwrap();
+            }
+        }
+    }
+}
+
+#[test]
+fn a_mounted_secret_is_read_again_when_it_is_swapped() {
+    let secret = MountedSecret::new();
+    let (first, first_pem) = SigningKey::draw().unwrap();
+    let (second, second_pem) = SigningKey::draw().unwrap();
+    secret.update("..1", &[("1.pem", &first_pem)]);
+    let ring = KeyRing::with_publish_delay(secret.0.path(), NEVER).unwrap();
+    let published = || ring.jwks().keys.into_iter().filter_map(|key| key.common.key_id).collect::<Vec<_>>();
+    assert_eq!(published(), [first.kid()]);
+    assert!(!secret.0.path().join(".lock").exists(), "nothing is written where there is a key");
+
+    secret.update("..2", &[("1.pem", &first_pem), ("2.pem", &second_pem)]);
+    ring.reload().unwrap();
+    assert_eq!(published(), [first.kid(), second.kid()]);
+    assert_eq!(ring.signer().as_deref(), Some(first.kid()));
+
+    // Under the name of another: what counts is the content.
+    secret.update("..3", &[("1.pem", &second_pem)]);
+    ring.reload().unwrap();
+    assert_eq!(published(), [second.kid()]);
+}
+
+/// Nobody writes into it, root included.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_folder_that_is_read_only_and_has_no_key_is_named() {
+    let error = KeyRing::open_or_create(Path::new("/sys/kernel")).err().unwrap().to_string();
+    assert!(error.starts_with("the key folder /sys/kernel holds no key, and none can be drawn there: "), "{error}");
+}
+
 #[test]
 fn a_folder_behind_links_as_a_mounted_secret_has_it_is_read() {
     let dir = tempfile::tempdir().unwrap();

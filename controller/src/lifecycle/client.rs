@@ -43,6 +43,8 @@ impl RunnerClient {
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let http = reqwest::Client::builder()
             .no_proxy()
+            // Runners are spoken to in plain HTTP: the system's certificates are not looked for, and may be missing.
+            .tls_certs_only([])
             .no_hickory_dns()
             .redirect(Policy::none())
             .connect_timeout(timing.connect_timeout)

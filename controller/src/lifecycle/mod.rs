@@ -19,6 +19,7 @@ mod start;
 mod verdicts;
 
 use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
@@ -56,6 +57,8 @@ pub struct Lifecycle {
     busy: Busy,
     /// Since when this controller's reconciler has reached the database every time.
     heard_since: Mutex<Option<Instant>>,
+    /// The launcher could not say which runners exist when it was last asked.
+    blind: AtomicBool,
 }
 
 impl Lifecycle {
@@ -78,6 +81,7 @@ impl Lifecycle {
             heartbeats: Heartbeats::default(),
             busy: Busy::default(),
             heard_since: Mutex::default(),
+            blind: AtomicBool::new(false),
         })
     }
 

@@ -7,6 +7,7 @@
 //! What the launcher told as news may have been missed, so it is asked about every runner here, too.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -80,9 +81,17 @@ impl Lifecycle {
             return None;
         }
         match self.launcher.alive().await {
-            Ok(alive) => Some(alive.into_iter().collect()),
+            Ok(alive) => {
+                if self.blind.swap(false, Ordering::Relaxed) {
+                    tracing::info!("the launcher says again which runners exist");
+                }
+                Some(alive.into_iter().collect())
+            }
             Err(error) => {
-                tracing::warn!(%error, "the launcher cannot say which runners exist");
+                // Once for each absence, however long it lasts.
+                if !self.blind.swap(true, Ordering::Relaxed) {
+                    tracing::warn!(%error, "the launcher cannot say which runners exist");
+                }
                 None
             }
         }

@@ -110,6 +110,7 @@ impl ApiServer {
             instance: "blue".to_owned(),
             pod: PodSettings {
                 image: "runner:1".to_owned(),
+                installer_image: None,
                 resources: Resources::default(),
                 linger: Duration::from_secs(60),
                 heartbeat: Duration::from_secs(60),

@@ -6,7 +6,7 @@ pub mod runner;
 use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -50,6 +50,8 @@ pub struct Scripted {
     pub launched: Mutex<Vec<RunnerId>>,
     /// Times that a launch was asked for.
     pub attempts: AtomicUsize,
+    /// Its engine does not answer what exists.
+    pub blind: AtomicBool,
     kind: Mutex<LauncherKind>,
     conditions: Mutex<HashMap<RunnerId, Condition>>,
     addresses: Mutex<Vec<(RunnerId, IpAddr)>>,
@@ -63,6 +65,7 @@ impl Scripted {
             runners: Mutex::default(),
             launched: Mutex::default(),
             attempts: AtomicUsize::new(0),
+            blind: AtomicBool::new(false),
             kind: Mutex::new(LauncherKind::Process),
             conditions: Mutex::default(),
             addresses: Mutex::default(),
@@ -139,6 +142,9 @@ impl Launcher for Scripted {
     }
 
     async fn alive(&self) -> Result<Vec<RunnerId>, LaunchError> {
+        if self.blind.load(Ordering::SeqCst) {
+            return Err(LaunchError::Away("the engine is away".to_owned()));
+        }
         Ok(self.runners.lock().unwrap().keys().copied().collect())
     }
 

@@ -1,6 +1,7 @@
 //! The whole stack on Kubernetes with PostgreSQL: two controllers, two gateways, each session a Job. Every test has a
 //! namespace and a database of its own; what breaks the cluster itself is in `cluster_node`.
 
+mod any_image;
 mod failures;
 mod job;
 mod kills;

@@ -5,19 +5,19 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use controller::keys::{KeyRing, PUBLISH_DELAY};
 use futures_util::future::{join_all, try_join_all};
 use serde_json::Value;
 use session::frames::TTY_R1;
-use testkit::api::Answer;
+use testkit::cluster::visitors::{ECHO, keep_creating, sit_at_a_terminal};
 use testkit::cluster::{ClusterOptions, ClusterStack};
 use testkit::stack::SOON;
 use testkit::terminal_client::TerminalClient;
 
-use crate::{open, text};
+use crate::text;
 
 /// Opens an entry's terminal at one gateway itself; answers whether it was let in.
 async fn enters(stack: &ClusterStack, entry: &Value, gateway: usize) -> Result<bool> {
@@ -124,82 +124,6 @@ async fn gateways_admit_with_the_keys_that_they_know_while_no_controller_is_ther
         .await
 }
 
-/// A person at a terminal: types numbers and sees them again, and comes back by ticket whenever the connection breaks.
-async fn sit_at_a_terminal(stack: &ClusterStack, entry: &Value, over: &AtomicBool) -> Result<u32> {
-    let mut client = open(entry).await?;
-    let mut returns = 0;
-    let mut number = 0_u32;
-    client.wait_until(SOON, "a start", |client| !client.starts.is_empty()).await?;
-    while !over.load(Ordering::Relaxed) {
-        number += 1;
-        let line = format!("line-{number}-of-mine");
-        let typed = client.type_at_offset(format!("{line}\r").as_bytes()).await;
-        let shown = match typed {
-            Ok(()) => client.wait_for(&format!("got {line}"), SOON).await,
-            Err(error) => Err(error),
-        };
-        if let Err(error) = shown {
-            if client.exit.is_some() {
-                bail!("the session ended: {error:#}");
-            }
-            client = come_back(stack, &client, text(entry, "sessionId")?).await?;
-            returns += 1;
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-    Ok(returns)
-}
-
-/// Through the public address, as the page does; a gateway that is about to stop may have to be asked again.
-async fn come_back(stack: &ClusterStack, old: &TerminalClient, id: &str) -> Result<TerminalClient> {
-    let ticket = old.tickets.as_ref().context("no ticket was given")?.ticket.clone();
-    let resume = old.resume_point().context("a start")?;
-    let url = format!("{}/ws/{id}", stack.api_url.replace("http", "ws"));
-    let offered = format!("ticket.{ticket}");
-    let deadline = Instant::now() + SOON;
-    loop {
-        let tried = TerminalClient::resume(&url, &[], &[TTY_R1, &offered], resume.clone()).await;
-        if let Ok(mut client) = tried {
-            let started = |client: &TerminalClient| !client.starts.is_empty() || client.closed.is_some();
-            client.wait_until(SOON, "a start", started).await?;
-            if let Some(start) = client.starts.last() {
-                // What was typed and never arrived is typed anew.
-                client.typed = start.input;
-                return Ok(client);
-            }
-            if client.close_code() != Some(1012) {
-                bail!("the ticket was refused: {:?}", client.closed);
-            }
-        }
-        anyhow::ensure!(Instant::now() < deadline, "no gateway takes the ticket");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-}
-
-/// A product's backend: creates session after session, asking once more after a 503, and its user enters each.
-async fn keep_creating(stack: &ClusterStack, lane: usize, over: &AtomicBool) -> Result<(u32, u32)> {
-    let (mut created, mut retried) = (0, 0);
-    while !over.load(Ordering::Relaxed) {
-        let key = format!("lane-{lane}-{created}");
-        let body = stack.request("echo hello; exit 5");
-        let mut answer: Answer = stack.try_create(&key, &body).await?;
-        if answer.status == 503 {
-            retried += 1;
-            let seconds = answer.retry_after.as_deref().and_then(|text| text.parse().ok()).unwrap_or(1);
-            tokio::time::sleep(Duration::from_secs(seconds)).await;
-            answer = stack.try_create(&key, &body).await?;
-        }
-        anyhow::ensure!(answer.status == 201, "creating answered {}: {}", answer.status, answer.body);
-        let entry = answer.body;
-        let mut client = open(&entry).await?;
-        client.wait_until(SOON, "tickets", |client| client.tickets.is_some()).await.context("a token was burnt")?;
-        let view = stack.wait_ended(text(&entry, "sessionId")?).await?;
-        anyhow::ensure!(view["exitCode"] == 5, "{view}");
-        created += 1;
-    }
-    Ok((created, retried))
-}
-
 /// Each replica in turn: told to stop, seen to go, started again.
 async fn restart_one_by_one(stack: &ClusterStack) -> Result<()> {
     for controller in &stack.controllers {
@@ -217,19 +141,20 @@ async fn restart_one_by_one(stack: &ClusterStack) -> Result<()> {
 async fn restarts_one_by_one_break_no_creation_and_lose_no_terminal() -> Result<()> {
     ClusterOptions::default()
         .run(async |stack| {
-            let command = "while read line; do echo got $line; done";
-            let terminals = try_join_all((0..2).map(|_| stack.running(command))).await?;
+            let terminals = try_join_all((0..2).map(|_| stack.running(ECHO))).await?;
             let over = AtomicBool::new(false);
             let sitting = try_join_all(terminals.iter().map(|(entry, _, _)| sit_at_a_terminal(stack, entry, &over)));
-            let creating = try_join_all((0..2).map(|lane| keep_creating(stack, lane, &over)));
+            let body = stack.request("echo hello; exit 5");
+            let creating = try_join_all(["0", "1"].map(|lane| keep_creating(stack, lane, &body, &over)));
             let restarting = async {
                 let restarted = restart_one_by_one(stack).await;
                 over.store(true, Ordering::Relaxed);
                 restarted
             };
             let (returns, created, ()) = tokio::try_join!(sitting, creating, restarting)?;
-            println!("terminals came back {returns:?} times; created and retried {created:?}");
-            assert!(created.iter().all(|(created, _)| *created > 0), "{created:?}");
+            println!("terminals came back {returns:?} times; created and asked again {created:?}");
+            assert!(created.iter().all(|created| created.count > 0), "{created:?}");
+            assert!(created.iter().flat_map(|created| &created.again).all(|answer| answer == "503"), "{created:?}");
             // Once for each gateway, and perhaps once more for one that was just about to stop.
             assert!(returns.iter().all(|returns| *returns <= 3), "{returns:?}");
             for (_, id, _) in &terminals {

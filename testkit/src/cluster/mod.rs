@@ -6,6 +6,7 @@
 //! that is a failure. Its pods must reach this machine at `CLISCALE_E2E_HOST_ADDRESS`.
 
 pub mod balancer;
+pub mod chart;
 pub mod code;
 pub mod ending;
 mod evidence;
@@ -17,6 +18,7 @@ mod routes;
 pub mod rows;
 mod service;
 mod stack;
+pub mod visitors;
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, resume_unwind};
@@ -139,7 +141,7 @@ impl ClusterOptions {
         };
         let outcome = AssertUnwindSafe(test(&stack)).catch_unwind().await;
         if !matches!(outcome, Ok(Ok(()))) {
-            match evidence::keep(&stack).await {
+            match evidence::keep(&stack.kubernetes, &stack.logs_dir()).await {
                 Ok(folder) => eprintln!("{name} failed; what was there is in {}", folder.display()),
                 Err(error) => eprintln!("{name} failed, and no evidence could be kept: {error:#}"),
             }

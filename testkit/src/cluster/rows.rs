@@ -19,6 +19,21 @@ impl Rows {
         Ok(Self { client: database.client().await? })
     }
 
+    /// Connects to a database that is not the tests' own, without TLS.
+    pub async fn connect_to(url: &str) -> Result<Self> {
+        Ok(Self { client: crate::postgres::connect(url).await? })
+    }
+
+    /// Changes the name under which the last migration was recorded; answers the old one.
+    pub async fn rename_last_migration(&self, name: &str) -> Result<String> {
+        let last = "SELECT name FROM refinery_schema_history ORDER BY version DESC LIMIT 1";
+        let old = self.client.query_one(last, &[]).await?.get(0);
+        let statement = "UPDATE refinery_schema_history SET name = $1 \
+                         WHERE version = (SELECT max(version) FROM refinery_schema_history)";
+        self.client.execute(statement, &[&name]).await?;
+        Ok(old)
+    }
+
     /// A runner's state; `None` once its row is gone, too.
     pub async fn runner_state(&self, runner: &str) -> Result<Option<String>> {
         let row = self.client.query_opt("SELECT state FROM runners WHERE id::text = $1", &[&runner]).await?;
@@ -61,6 +76,13 @@ impl Rows {
         self.client.execute("UPDATE sessions SET ended_at = ended_at - $1", &[&millis]).await?;
         self.client.execute("UPDATE runners SET gone_at = gone_at - $1", &[&millis]).await?;
         Ok(())
+    }
+
+    /// How many sessions ended longer ago than this.
+    pub async fn count_ended_before(&self, age: Duration) -> Result<i64> {
+        let statement = "SELECT count(*) FROM sessions \
+                         WHERE ended_at < (extract(epoch FROM now()) * 1000)::bigint - $1";
+        Ok(self.client.query_one(statement, &[&i64::try_from(age.as_millis())?]).await?.get(0))
     }
 
     /// How many rows a table holds.

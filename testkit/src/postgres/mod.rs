@@ -214,7 +214,8 @@ impl Server {
     }
 }
 
-async fn connect(url: &str) -> Result<Client> {
+/// A client of any server, without TLS.
+pub(crate) async fn connect(url: &str) -> Result<Client> {
     let (client, connection) = tokio_postgres::connect(url, NoTls).await?;
     tokio::spawn(async move {
         // Its end is told to whoever uses the client.

@@ -3,11 +3,11 @@
 use std::net::IpAddr;
 
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::{ContainerState, ContainerStatus, Pod, PodStatus};
+use k8s_openapi::api::core::v1::{ContainerState, ContainerStateTerminated, ContainerStatus, Pod, PodStatus};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use session::EndReason;
 
-use super::pod::RUNNER_CONTAINER;
+use super::pod::{INSTALLER_CONTAINER, RUNNER_CONTAINER};
 use crate::launcher::Verdict;
 
 /// Characters of Kubernetes' own words that are handed on.
@@ -126,8 +126,12 @@ fn standing(status: &PodStatus, told_to_go: bool) -> Standing {
     if let Some(verdict) = ended(status).or_else(|| not_starting(status)) {
         return Standing::Over(verdict);
     }
+    // Whoever deletes a pod also ends its init containers.
     if told_to_go {
         return over(EndReason::RunnerLost, "the runner's pod was deleted");
+    }
+    if let Some(verdict) = not_prepared(status) {
+        return Standing::Over(verdict);
     }
     if is_out_of_reach(status) {
         return Standing::Doubtful;
@@ -173,6 +177,9 @@ fn ended(status: &PodStatus) -> Option<Verdict> {
         let text = format!("the runner's container ended with exit code {} ({reason})", ended.exit_code);
         return Some(Verdict::new(EndReason::RunnerLost, text));
     }
+    if failed_init_container(status).is_some() {
+        return None;
+    }
     match status.phase.as_deref() {
         // The kubelet turned it away before any container was made.
         Some("Failed") if status.container_statuses.as_ref().is_none_or(Vec::is_empty) => {
@@ -193,6 +200,35 @@ fn not_starting(status: &PodStatus) -> Option<Verdict> {
             let text = format!("the image {} cannot be run: {}", container.image, words(reason, message));
             Verdict::new(EndReason::StartFailed, bounded(&text))
         })
+}
+
+/// An init container has failed, and with it the pod.
+fn not_prepared(status: &PodStatus) -> Option<Verdict> {
+    let (container, ended) = failed_init_container(status)?;
+    let reason = ended.reason.as_deref().unwrap_or_default();
+    let said = ended.message.as_deref().map(str::trim).filter(|message| !message.is_empty());
+    let what = match container.name.as_str() {
+        INSTALLER_CONTAINER => "did not bring the runner program",
+        _ => "did not prepare the pod",
+    };
+    let text = format!("the image {} {what}: exit code {} ({reason})", container.image, ended.exit_code);
+    let text = said.map_or_else(|| text.clone(), |said| format!("{text}: {said}"));
+    Some(Verdict::new(EndReason::StartFailed, bounded(&text)))
+}
+
+/// Sidecars that run already are ended with the pod, and with an exit code of their own: the one to blame is the installer,
+/// else the last that was started.
+fn failed_init_container(status: &PodStatus) -> Option<(&ContainerStatus, &ContainerStateTerminated)> {
+    let started = |state: &ContainerState| state.running.is_some() || state.terminated.is_some();
+    let runner_started = runner_container(status).and_then(|container| container.state.as_ref()).is_some_and(started);
+    if status.phase.as_deref() != Some("Failed") || runner_started {
+        return None;
+    }
+    let ended = status.init_container_statuses.iter().flatten().filter_map(|container| {
+        let ended = container.state.as_ref()?.terminated.as_ref()?;
+        (ended.exit_code != 0).then_some((container, ended))
+    });
+    ended.max_by_key(|(container, _)| container.name == INSTALLER_CONTAINER)
 }
 
 fn waiting(state: Option<&ContainerState>) -> Option<(&str, Option<&str>)> {

@@ -130,6 +130,45 @@ fn a_container_that_cannot_start_names_image_and_cause() {
     assert!(endless.message.chars().count() <= MAX_WORDS && !endless.message.contains('\n'));
 }
 
+/// A pod whose init containers ended so, and whose runner never started.
+fn unprepared(ends: &[(&str, i32)]) -> Value {
+    let ended = |(name, code): &(&str, i32)| {
+        let state = json!({"terminated": {"exitCode": code, "reason": "Error", "message": "no room\n"}});
+        with(with(status(state), "/name", json!(name)), "/image", json!(format!("{name}:1")))
+    };
+    let mut pod = waiting_for("PodInitializing", "");
+    pod["status"]["phase"] = json!("Failed");
+    pod["status"]["initContainerStatuses"] = ends.iter().map(ended).collect();
+    pod
+}
+
+#[test]
+fn an_installer_that_fails_is_named_with_its_words() {
+    let verdict = verdict_of(unprepared(&[("cliscale-installer", 69), ("proxy", 143)]));
+    let said = "the image cliscale-installer:1 did not bring the runner program: exit code 69 (Error): no room";
+    assert_eq!(verdict, Verdict::new(EndReason::StartFailed, said));
+    let verdict = verdict_of(unprepared(&[("proxy", 143), ("other", 1)]));
+    let said = "the image other:1 did not prepare the pod: exit code 1 (Error): no room";
+    assert_eq!(verdict, Verdict::new(EndReason::StartFailed, said));
+    // Whoever deletes a pod ends all that is in it.
+    let mut deleted = unprepared(&[("cliscale-installer", 137)]);
+    deleted["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:01:10Z");
+    assert_eq!(reason_of(deleted), EndReason::RunnerLost);
+    // A sidecar that a runner which has ended took along is to blame for nothing.
+    let mut ended = ended(3, "Error");
+    ended["status"]["initContainerStatuses"] = unprepared(&[("proxy", 143)])["status"]["initContainerStatuses"].clone();
+    assert_eq!(reason_of(ended), EndReason::RunnerLost);
+}
+
+#[test]
+fn an_installer_that_cannot_be_pulled_is_named() {
+    let state = json!({"waiting": {"reason": "ImagePullBackOff", "message": "denied"}});
+    let mut pod = waiting_for("PodInitializing", "");
+    pod["status"]["initContainerStatuses"] = json!([with(status(state), "/image", json!("installer:1"))]);
+    let said = "the image installer:1 cannot be run: ImagePullBackOff: denied";
+    assert_eq!(verdict_of(pod), Verdict::new(EndReason::StartFailed, said));
+}
+
 #[test]
 fn a_node_that_does_not_report_makes_doubtful_and_nothing_more() {
     let pod = with(running(), "/status/conditions/2/status", json!("False"));

@@ -2,11 +2,12 @@
 //! is one runner's own. A template that would be overruled, or that loosens the sandbox, is refused at the start.
 
 use k8s_openapi::DeepMerge;
-use k8s_openapi::api::core::v1::{Container, PodSpec, PodTemplateSpec, SecurityContext};
+use k8s_openapi::api::core::v1::{Container, PodSpec, PodTemplateSpec, ResourceRequirements, SecurityContext};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use session::{RunnerId, Secret};
 use url::Url;
 
-use super::pod::{self, EPHEMERAL_STORAGE, PodSettings, RUNNER_CONTAINER};
+use super::pod::{self, EPHEMERAL_STORAGE, INSTALLER_CONTAINER, PodSettings, RUNNER_CONTAINER};
 use super::template::{PodTemplate, TemplateError};
 use crate::launcher::Launch;
 
@@ -24,6 +25,9 @@ pub(super) fn blueprint(
     let spec = merged.spec.get_or_insert_default();
     add_tolerations(spec, settings);
     add_folders(spec);
+    if settings.installer_image.is_some() {
+        complete_installer(spec)?;
+    }
     refuse_powers(spec)?;
     // A template must not set what is a runner's own, either; which runner does not matter.
     let some_runner = Launch {
@@ -52,15 +56,44 @@ fn add_tolerations(spec: &mut PodSpec, settings: &PodSettings) {
 }
 
 fn add_folders(spec: &mut PodSpec) {
-    let runner = spec.containers.iter().find(|container| container.name == RUNNER_CONTAINER);
-    let limits = runner.and_then(|runner| runner.resources.as_ref()?.limits.as_ref());
-    let size = limits.and_then(|limits| limits.get(EPHEMERAL_STORAGE)).cloned();
+    let size = storage_limit(spec);
     let volumes = spec.volumes.get_or_insert_default();
     for name in pod::FOLDERS {
         if !volumes.iter().any(|volume| volume.name == name) {
             volumes.push(pod::folder(name, size.clone()));
         }
     }
+}
+
+/// How much a runner may store.
+fn storage_limit(spec: &PodSpec) -> Option<Quantity> {
+    let limits = runner_resources(spec)?.limits.as_ref()?;
+    limits.get(EPHEMERAL_STORAGE).cloned()
+}
+
+fn runner_resources(spec: &PodSpec) -> Option<&ResourceRequirements> {
+    spec.containers.iter().find(|container| container.name == RUNNER_CONTAINER)?.resources.as_ref()
+}
+
+/// The installer's volume, and what of its container follows the runner's. A pod asks for the most that any of its init
+/// containers asks for or else for all that its containers do, so an installer with the runner's amounts costs nothing.
+fn complete_installer(spec: &mut PodSpec) -> Result<(), TemplateError> {
+    let size = storage_limit(spec);
+    let amounts = runner_resources(spec).map(pod::plain_amounts);
+    let volumes = spec.volumes.get_or_insert_default();
+    if volumes.iter().any(|volume| volume.name == pod::INSTALLED) {
+        let why = "the runner program is brought in a volume of this name";
+        return Err(TemplateError::field(format_args!("spec.volumes[{}]", pod::INSTALLED), why));
+    }
+    volumes.push(pod::folder(pod::INSTALLED, size));
+    let mut containers = spec.init_containers.iter_mut().flatten();
+    if let Some(installer) = containers.find(|container| container.name == INSTALLER_CONTAINER) {
+        installer.image_pull_policy.get_or_insert_with(|| pod::PULL_POLICY.to_owned());
+        if installer.resources.is_none() {
+            installer.resources = amounts;
+        }
+    }
+    Ok(())
 }
 
 /// A container that does not end would keep the pod, and with it the Job, from ending.

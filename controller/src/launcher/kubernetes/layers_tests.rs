@@ -13,6 +13,7 @@ fn config(template: &str) -> KubernetesConfig {
         instance: "blue".to_owned(),
         pod: PodSettings {
             image: "registry.example/runner:1".to_owned(),
+            installer_image: None,
             resources: Resources { cpu: Some("500m".parse().unwrap()), ..Resources::default() },
             linger: Duration::from_secs(120),
             heartbeat: Duration::from_secs(60),
@@ -42,8 +43,18 @@ fn job_of(template: &str) -> Value {
 }
 
 fn refusal(template: &str) -> String {
-    let config = config(template);
+    refusal_of(&config(template))
+}
+
+fn refusal_of(config: &KubernetesConfig) -> String {
     blueprint(&config.pod, &config.instance, &config.template).unwrap_err().to_string()
+}
+
+/// With an image that lacks the runner program.
+fn any_image(template: &str) -> KubernetesConfig {
+    let mut config = config(template);
+    config.pod.installer_image = Some("registry.example/installer:1".to_owned());
+    config
 }
 
 #[test]
@@ -63,6 +74,7 @@ fn the_job_is_blank_hardened_and_bounded() {
         "imagePullPolicy": "IfNotPresent",
         "env": [
             {"name": "CLISCALE_ADDRESS", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}},
+            {"name": "CLISCALE_CONTAINER", "value": "true"},
             {"name": "CLISCALE_LISTEN", "value": "0.0.0.0:7681"},
             {"name": "CLISCALE_WORKSPACE", "value": "/workspace/code"},
             {"name": "CLISCALE_HOME", "value": "/workspace/home"},
@@ -84,6 +96,7 @@ fn the_job_is_blank_hardened_and_bounded() {
             "runAsNonRoot": true,
         },
         "volumeMounts": [{"name": "workspace", "mountPath": "/workspace"}, {"name": "tmp", "mountPath": "/tmp"}],
+        "workingDir": "/workspace",
     });
     let pod = json!({
         "metadata": {
@@ -129,6 +142,78 @@ fn the_job_is_blank_hardened_and_bounded() {
         },
     });
     assert_eq!(job_of(""), expected);
+}
+
+#[test]
+fn the_program_is_brought_into_an_image_that_lacks_it() {
+    let config = any_image(
+        r#"
+spec:
+  initContainers: [{name: proxy, image: proxy:1, restartPolicy: Always}]
+  containers:
+    - name: runner
+      resources: {limits: {memory: 2Gi, nvidia.com/gpu: 1}, requests: {memory: 512Mi}}
+"#,
+    );
+    let spec = blueprint(&config.pod, &config.instance, &config.template).unwrap().spec.unwrap();
+    let spec = serde_json::to_value(spec).unwrap();
+    let runner = &spec["containers"][0];
+    assert_eq!(runner["command"], json!(["/cliscale/cliscale-runner"]));
+    let mounts = json!([
+        {"name": "workspace", "mountPath": "/workspace"},
+        {"name": "tmp", "mountPath": "/tmp"},
+        {"name": "cliscale", "mountPath": "/cliscale", "readOnly": true},
+        {"name": "cliscale", "mountPath": "/etc/passwd", "subPath": "passwd", "readOnly": true},
+        {"name": "cliscale", "mountPath": "/etc/group", "subPath": "group", "readOnly": true},
+    ]);
+    assert_eq!(runner["volumeMounts"], mounts);
+    assert_eq!(spec["volumes"][2], json!({"name": "cliscale", "emptyDir": {"sizeLimit": "4Gi"}}));
+    let installer = json!({
+        "name": "cliscale-installer",
+        "image": "registry.example/installer:1",
+        "imagePullPolicy": "IfNotPresent",
+        "args": ["--install-to", "/cliscale"],
+        // The runner's, so that the pod needs no more; the device is not waited for twice.
+        "resources": {
+            "limits": {"cpu": "500m", "memory": "2Gi", "ephemeral-storage": "4Gi"},
+            "requests": {"cpu": "500m", "memory": "512Mi", "ephemeral-storage": "4Gi"},
+        },
+        "securityContext": runner["securityContext"],
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "volumeMounts": [{"name": "cliscale", "mountPath": "/cliscale"}],
+    });
+    assert_eq!(spec["initContainers"][0]["name"], "proxy");
+    assert_eq!(spec["initContainers"][1], installer);
+}
+
+#[test]
+fn a_template_may_say_what_the_installer_needs_but_not_what_it_is() {
+    let installer = "{name: cliscale-installer, imagePullPolicy: Always, resources: {limits: {cpu: 100m}}}";
+    let config = any_image(&format!("spec: {{initContainers: [{installer}]}}"));
+    let spec = blueprint(&config.pod, &config.instance, &config.template).unwrap().spec.unwrap();
+    let spec = serde_json::to_value(spec).unwrap();
+    assert_eq!(spec["initContainers"][0]["imagePullPolicy"], "Always");
+    assert_eq!(spec["initContainers"][0]["resources"], json!({"limits": {"cpu": "100m"}}));
+    for (template, said) in [
+        (
+            "spec: {initContainers: [{name: cliscale-installer, image: other}]}",
+            "spec.initContainers[0].image: the launcher sets this, to \"registry.example/installer:1\"",
+        ),
+        (
+            "spec: {containers: [{name: runner, command: [sleep]}]}",
+            "spec.containers[0].command[0]: the launcher does not let this be set",
+        ),
+        (
+            "spec: {containers: [{name: runner, volumeMounts: [{name: x, mountPath: /etc/passwd}]}]}",
+            "spec.containers[0].volumeMounts[0].name: the launcher sets this, to \"cliscale\"",
+        ),
+        (
+            "spec: {volumes: [{name: cliscale, emptyDir: {}}]}",
+            "spec.volumes[cliscale]: the runner program is brought in a volume of this name",
+        ),
+    ] {
+        assert_eq!(refusal_of(&any_image(template)), said, "{template}");
+    }
 }
 
 #[test]

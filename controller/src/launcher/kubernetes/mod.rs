@@ -36,7 +36,7 @@ use reach::Reach;
 use sights::Sights;
 
 pub use job::{INSTANCE_LABEL, RUNNER_LABEL};
-pub use pod::{PodSettings, RUNNER_CONTAINER, Resources};
+pub use pod::{INSTALLER_CONTAINER, PodSettings, RUNNER_CONTAINER, Resources};
 pub use quantity::Amount;
 pub use template::{PodTemplate, TemplateError};
 

@@ -18,6 +18,8 @@ use crate::launcher::Launch;
 
 /// The container that is the runner.
 pub const RUNNER_CONTAINER: &str = "runner";
+/// The init container that brings the runner program into an image that lacks it.
+pub const INSTALLER_CONTAINER: &str = "cliscale-installer";
 /// Where runners listen; part of the address that they tell when they call home.
 const PORT: i32 = 7681;
 /// The user that runners and commands run as: the image has a passwd entry for it.
@@ -25,9 +27,13 @@ const USER: i64 = 10_001;
 /// From SIGTERM to SIGKILL: what a runner needs to say goodbye.
 const GRACE_SECS: i64 = 10;
 const WORKSPACE: &str = "/workspace";
+/// The volume of what the installer brings, and where it is.
+pub(super) const INSTALLED: &str = "cliscale";
+const INSTALLED_AT: &str = "/cliscale";
 /// Beside all the deadlines that a runner keeps by itself.
 const SLACK: Duration = Duration::from_secs(300);
 pub(super) const EPHEMERAL_STORAGE: &str = "ephemeral-storage";
+pub(super) const PULL_POLICY: &str = "IfNotPresent";
 /// What a pod gets where neither a setting nor the template says otherwise.
 const DEFAULT_RESOURCES: [(&str, &str); 3] = [("cpu", "1"), ("memory", "1Gi"), (EPHEMERAL_STORAGE, "4Gi")];
 
@@ -35,6 +41,8 @@ const DEFAULT_RESOURCES: [(&str, &str); 3] = [("cpu", "1"), ("memory", "1Gi"), (
 #[derive(Debug, Clone, PartialEq)]
 pub struct PodSettings {
     pub image: String,
+    /// Holds the runner program where `image` does not: any image will do then.
+    pub installer_image: Option<String>,
     pub resources: Resources,
     /// How long a runner keeps the result readable after its session's end.
     pub linger: Duration,
@@ -69,6 +77,7 @@ pub(super) fn required(settings: &PodSettings, instance: &str) -> PodTemplateSpe
         host_ipc: Some(false),
         host_network: Some(false),
         host_pid: Some(false),
+        init_containers: settings.installer_image.as_deref().map(|image| vec![installer(image)]),
         restart_policy: Some("Never".to_owned()),
         security_context: Some(PodSecurityContext {
             fs_group: Some(USER),
@@ -90,25 +99,17 @@ fn required_container(settings: &PodSettings) -> Container {
     let given = &settings.resources;
     let amounts = [("cpu", &given.cpu), ("memory", &given.memory), (EPHEMERAL_STORAGE, &given.ephemeral_storage)];
     let given = amounts.into_iter().filter_map(|(name, amount)| Some((name.to_owned(), amount.as_ref()?.into())));
-    let mount = |name: &str, path: &str| VolumeMount {
-        name: name.to_owned(),
-        mount_path: path.to_owned(),
-        ..VolumeMount::default()
-    };
     let seconds = |duration: Duration| duration.as_secs().to_string();
+    let mut mounts = vec![mount("workspace", WORKSPACE), mount("tmp", "/tmp")];
+    if settings.installer_image.is_some() {
+        mounts.extend(installed_mounts());
+    }
     Container {
+        command: settings.installer_image.as_ref().map(|_| vec![format!("{INSTALLED_AT}/cliscale-runner")]),
         env: Some(vec![
-            EnvVar {
-                name: "CLISCALE_ADDRESS".to_owned(),
-                value_from: Some(EnvVarSource {
-                    field_ref: Some(ObjectFieldSelector {
-                        field_path: "status.podIP".to_owned(),
-                        ..ObjectFieldSelector::default()
-                    }),
-                    ..EnvVarSource::default()
-                }),
-                ..EnvVar::default()
-            },
+            pod_address("CLISCALE_ADDRESS"),
+            // Commands get what the image and the template set, and a home that is made for them.
+            variable("CLISCALE_CONTAINER", "true"),
             variable("CLISCALE_LISTEN", format!("0.0.0.0:{PORT}")),
             variable("CLISCALE_WORKSPACE", format!("{WORKSPACE}/code")),
             variable("CLISCALE_HOME", format!("{WORKSPACE}/home")),
@@ -120,15 +121,36 @@ fn required_container(settings: &PodSettings) -> Container {
         image: Some(settings.image.clone()),
         name: RUNNER_CONTAINER.to_owned(),
         resources: Some(amounts_as_resources(given.collect())),
-        security_context: Some(SecurityContext {
-            privileged: Some(false),
-            read_only_root_filesystem: Some(true),
-            run_as_non_root: Some(true),
-            ..unprivileged()
-        }),
-        volume_mounts: Some(vec![mount("workspace", WORKSPACE), mount("tmp", "/tmp")]),
+        security_context: Some(hardened()),
+        volume_mounts: Some(mounts),
+        // An image's own may be closed to the user.
+        working_dir: Some(WORKSPACE.to_owned()),
         ..Container::default()
     }
+}
+
+/// Needs nothing of its image but the program, which is its entrypoint.
+fn installer(image: &str) -> Container {
+    Container {
+        args: Some(vec!["--install-to".to_owned(), INSTALLED_AT.to_owned()]),
+        image: Some(image.to_owned()),
+        name: INSTALLER_CONTAINER.to_owned(),
+        security_context: Some(hardened()),
+        // What it says when it fails is told to whoever waits for the session.
+        termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
+        volume_mounts: Some(vec![mount(INSTALLED, INSTALLED_AT)]),
+        ..Container::default()
+    }
+}
+
+/// The program, and an entry for the user: an image that was not made for runners has none, and many programs end without.
+fn installed_mounts() -> [VolumeMount; 3] {
+    let read_only = |mount: VolumeMount| VolumeMount { read_only: Some(true), ..mount };
+    let file = |name: &str| VolumeMount {
+        sub_path: Some(name.to_owned()),
+        ..read_only(mount(INSTALLED, &format!("/etc/{name}")))
+    };
+    [read_only(mount(INSTALLED, INSTALLED_AT)), file("passwd"), file("group")]
 }
 
 /// What one runner's pod has of its own.
@@ -164,7 +186,7 @@ pub(super) fn defaults(template: &PodTemplateSpec) -> PodTemplateSpec {
     let amounts = DEFAULT_RESOURCES.into_iter().filter(|(name, _)| !mentioned(name));
     let amounts = amounts.map(|(name, amount)| (name.to_owned(), Quantity(amount.to_owned()))).collect();
     let runner = Container {
-        image_pull_policy: Some("IfNotPresent".to_owned()),
+        image_pull_policy: Some(PULL_POLICY.to_owned()),
         name: RUNNER_CONTAINER.to_owned(),
         ports: Some(vec![ContainerPort {
             container_port: PORT,
@@ -214,6 +236,15 @@ pub(super) fn patience(settings: &PodSettings) -> [Toleration; 2] {
     })
 }
 
+fn hardened() -> SecurityContext {
+    SecurityContext {
+        privileged: Some(false),
+        read_only_root_filesystem: Some(true),
+        run_as_non_root: Some(true),
+        ..unprivileged()
+    }
+}
+
 fn unprivileged() -> SecurityContext {
     SecurityContext {
         allow_privilege_escalation: Some(false),
@@ -222,9 +253,34 @@ fn unprivileged() -> SecurityContext {
     }
 }
 
+/// Without what is not shared out in amounts of time and space, such as devices.
+pub(super) fn plain_amounts(resources: &ResourceRequirements) -> ResourceRequirements {
+    let plain = |amounts: &Option<BTreeMap<String, Quantity>>| {
+        let known = |name: &String| DEFAULT_RESOURCES.iter().any(|(known, _)| known == name);
+        let amounts = amounts.iter().flatten().filter(|(name, _)| known(name));
+        Some(amounts.map(|(name, amount)| (name.clone(), amount.clone())).collect())
+    };
+    ResourceRequirements {
+        limits: plain(&resources.limits),
+        requests: plain(&resources.requests),
+        ..ResourceRequirements::default()
+    }
+}
+
 fn amounts_as_resources(amounts: BTreeMap<String, Quantity>) -> ResourceRequirements {
     let amounts = Some(amounts).filter(|amounts| !amounts.is_empty());
     ResourceRequirements { requests: amounts.clone(), limits: amounts, ..ResourceRequirements::default() }
+}
+
+fn mount(volume: &str, path: &str) -> VolumeMount {
+    VolumeMount { name: volume.to_owned(), mount_path: path.to_owned(), ..VolumeMount::default() }
+}
+
+/// A variable that holds the pod's address.
+fn pod_address(name: &str) -> EnvVar {
+    let field = ObjectFieldSelector { field_path: "status.podIP".to_owned(), ..ObjectFieldSelector::default() };
+    let source = EnvVarSource { field_ref: Some(field), ..EnvVarSource::default() };
+    EnvVar { name: name.to_owned(), value_from: Some(source), ..EnvVar::default() }
 }
 
 fn variable(name: &str, value: impl Into<String>) -> EnvVar {

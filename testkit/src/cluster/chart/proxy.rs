@@ -1,0 +1,159 @@
+//! The ingress controller's stand-in: nginx on this machine, in front of the Services that the live Ingress names. It
+//! serves plain HTTP, and TLS with the certificate that the Ingress names, else one of its own.
+
+use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::path::Path;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use k8s_openapi::api::core::v1::{Secret, Service};
+use k8s_openapi::api::networking::v1::Ingress;
+use kube::api::ListParams;
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
+use tokio::net::TcpStream;
+use tokio::process::{Child, Command};
+
+use super::ingress::{self, Listeners};
+use crate::cluster::kubernetes::Kubernetes;
+use crate::stack::SOON;
+
+/// Where Debian has it; root's path alone leads there.
+const NGINX: &[&str] = &["/usr/sbin/nginx", "/usr/local/sbin/nginx", "/usr/bin/nginx"];
+
+fn program() -> Option<&'static Path> {
+    NGINX.iter().map(Path::new).find(|path| path.exists())
+}
+
+/// Whether nginx is not installed here. Then the test that asks is skipped by name, except under CI, where that fails
+/// it.
+pub(super) fn missing() -> bool {
+    if program().is_some() {
+        return false;
+    }
+    let test = crate::cluster::test_name();
+    assert!(std::env::var("CI").as_deref() != Ok("true"), "{test}: nginx is missing");
+    println!("skipped: {test}: nginx is not installed (sudo apt-get install nginx-light)");
+    true
+}
+
+/// Serves until dropped.
+pub struct IngressProxy {
+    pub http: SocketAddr,
+    pub https: SocketAddr,
+    /// Who signed the certificate, in PEM.
+    pub authority: String,
+    process: Child,
+}
+
+impl IngressProxy {
+    /// In front of one Ingress as it is now. `folder` gets what nginx needs; its logs are in `folder/logs`.
+    pub async fn start(kubernetes: &Kubernetes, ingress: &str, folder: &Path) -> Result<Self> {
+        std::fs::create_dir_all(folder.join("logs"))?;
+        let ingress = kubernetes.api::<Ingress>().get(ingress).await?;
+        let services = kubernetes.api::<Service>().list(&ListParams::default()).await?.items;
+        let authority = write_certificate(kubernetes, &ingress, folder).await?;
+        let (http, https) = free_ports(kubernetes.host)?;
+        let path = |name: &str| folder.join(name).display().to_string();
+        let listeners = Listeners { http, https, certificate: path("certificate.pem"), key: path("key.pem") };
+        let resolve = |service: &str, port: &str| resolve(&services, service, port);
+        let configuration = ingress::configuration(&ingress, resolve, &listeners).context("the Ingress")?;
+        std::fs::write(folder.join("nginx.conf"), configuration)?;
+        let process = spawn(folder)?;
+        let mut proxy = Self { http, https, authority, process };
+        proxy.wait_until_it_serves(folder).await?;
+        Ok(proxy)
+    }
+
+    /// The address for clients that speak plain HTTP.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.http)
+    }
+
+    /// The address for clients that trust the authority.
+    pub fn secure_url(&self) -> String {
+        format!("https://{}", self.https)
+    }
+
+    async fn wait_until_it_serves(&mut self, folder: &Path) -> Result<()> {
+        let deadline = Instant::now() + SOON;
+        while TcpStream::connect(self.https).await.is_err() {
+            let ended = self.process.try_wait()?;
+            if ended.is_some() || Instant::now() > deadline {
+                let log = std::fs::read_to_string(folder.join("logs/nginx-error.log")).unwrap_or_default();
+                bail!("nginx does not serve ({ended:?}): {log}");
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        Ok(())
+    }
+}
+
+/// On the address by which pods see this machine, too.
+fn free_ports(host: IpAddr) -> Result<(SocketAddr, SocketAddr)> {
+    // Both are held until both are known. Another process may take one in between; then nginx does not start.
+    let (first, second) = (TcpListener::bind((host, 0))?, TcpListener::bind((host, 0))?);
+    Ok((first.local_addr()?, second.local_addr()?))
+}
+
+/// Ends with the test's thread, however that ends.
+fn spawn(folder: &Path) -> Result<Child> {
+    let log = std::fs::File::create(folder.join("logs/nginx-output.log"))?;
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "KILL", "--"]).arg(program().context("nginx")?);
+    command.arg("-p").arg(folder).arg("-c").arg(folder.join("nginx.conf"));
+    command.arg("-e").arg(folder.join("logs/nginx-error.log"));
+    command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+    command.kill_on_drop(true).spawn().context("starting nginx")
+}
+
+fn resolve(services: &[Service], name: &str, port: &str) -> Option<SocketAddr> {
+    let service = services.iter().find(|service| service.metadata.name.as_deref() == Some(name))?;
+    let spec = service.spec.as_ref()?;
+    let ports = spec.ports.as_ref()?;
+    let wanted = ports.iter().find(|each| each.name.as_deref() == Some(port) || each.port.to_string() == port)?;
+    Some(SocketAddr::new(spec.cluster_ip.as_deref()?.parse().ok()?, u16::try_from(wanted.port).ok()?))
+}
+
+/// Writes `certificate.pem` and `key.pem`; answers by whom the certificate can be checked.
+async fn write_certificate(kubernetes: &Kubernetes, ingress: &Ingress, folder: &Path) -> Result<String> {
+    let named = ingress.spec.iter().flat_map(|spec| spec.tls.iter().flatten()).find_map(|tls| tls.secret_name.as_ref());
+    let pair = match named {
+        None => Pair::make(&[kubernetes.host.to_string()])?,
+        Some(name) => {
+            let secret = kubernetes.api::<Secret>().get(name).await?;
+            let data = secret.data.context("a Secret with data")?;
+            let entry = |name: &str| -> Result<String> {
+                Ok(String::from_utf8(data.get(name).with_context(|| name.to_owned())?.0.clone())?)
+            };
+            let authority = entry("ca.crt")?;
+            Pair { certificate: entry("tls.crt")?, key: entry("tls.key")?, authority }
+        }
+    };
+    std::fs::write(folder.join("certificate.pem"), pair.certificate)?;
+    std::fs::write(folder.join("key.pem"), pair.key)?;
+    Ok(pair.authority)
+}
+
+/// A server's certificate with its key and the authority that signed it, in PEM.
+pub struct Pair {
+    pub certificate: String,
+    pub key: String,
+    pub authority: String,
+}
+
+impl Pair {
+    /// For these names or addresses.
+    pub fn make(names: &[String]) -> Result<Self> {
+        let mut params = CertificateParams::new(Vec::new())?;
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+        params.distinguished_name.push(DnType::CommonName, "authority of the tests' proxy");
+        let key = KeyPair::generate()?;
+        let authority = params.self_signed(&key)?.pem();
+        let server_key = KeyPair::generate()?;
+        let certificate =
+            CertificateParams::new(names)?.signed_by(&server_key, &Issuer::new(params, key))?.pem();
+        Ok(Self { certificate, key: server_key.serialize_pem(), authority })
+    }
+}
