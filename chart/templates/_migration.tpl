@@ -1,5 +1,5 @@
 {{/* The container that brings the database's schema up to date: in the hook's Job, and with the bundled database in the
-     controllers' pods. Arguments: the root context, and the Secret with the database's URL. */}}
+     servers' pods. Arguments: the root context, and the Secret with the database's URL. */}}
 {{- define "cliscale.migrationContainer" -}}
 {{- $root := index . 0 -}}
 {{- $migration := $root.Values.migration -}}
@@ -21,7 +21,7 @@
 {{- end }}
 
 {{/* When the hook runs; empty for never. An external database is there before the release is. The bundled one can only be
-     migrated ahead of an upgrade where it runs already; until then the controllers' init container does it. */}}
+     migrated ahead of an upgrade where it runs already; until then an init container of the servers does it. */}}
 {{- define "cliscale.migrationHook" -}}
 {{- if .Values.migration.enabled -}}
 {{- if not .Values.postgresql.enabled -}}

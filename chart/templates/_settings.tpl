@@ -1,10 +1,10 @@
 {{/* The programs' settings as variables. Whatever changes here changes the pod, so pods are replaced by themselves. */}}
 
-{{/* A variable that is only there where there is a value; arguments: the name and the value. Numbers of seven digits and
-     more would be written like 1e+06 if they were not made integers first. */}}
+{{/* A variable that is only there where there is a value; arguments: the name and the value. Values of files come as floating
+     point, and whole ones of seven digits and more would be written like 1e+06 if they were not made integers first. */}}
 {{- define "cliscale.variable" -}}
 {{- $value := index . 1 -}}
-{{- if or (kindIs "float64" $value) (kindIs "int64" $value) (kindIs "int" $value) }}{{ $value = int64 $value | toString }}{{ end -}}
+{{- if kindIs "float64" $value }}{{ if eq (floor $value) $value }}{{ $value = int64 $value }}{{ end }}{{ end -}}
 {{- if and (not (kindIs "invalid" $value)) (ne (toString $value) "") }}
 - name: {{ index . 0 }}
   value: {{ $value | toString | quote }}

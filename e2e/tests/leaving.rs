@@ -108,10 +108,7 @@ async fn who_leaves_is_unready_at_once_and_serves_until_a_second_signal() -> Res
     let gateway = Process::start(
         folder.path(),
         "cliscale-gateway",
-        &[
-            ("CLISCALE_ADMIN", "127.0.0.1:0"),
-            ("CLISCALE_JWKS_URL", &format!("http://{public}/.well-known/jwks.json")),
-        ],
+        &[("CLISCALE_ADMIN", "127.0.0.1:0"), ("CLISCALE_JWKS_URL", &format!("http://{public}/.well-known/jwks.json"))],
     )?;
     let clients = gateway.logged(&[("message", "listening"), ("what", "clients")], "address").await?;
     assert_eq!((status(&public, "/readyz").await?, status(&clients, "/readyz").await?), (200, 200));

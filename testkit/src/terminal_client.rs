@@ -75,7 +75,10 @@ impl TerminalClient {
         for (name, value) in headers {
             request.headers_mut().insert(HeaderName::try_from(*name)?, HeaderValue::from_str(value)?);
         }
-        let connection = connector.connect(url).await.with_context(|| format!("connecting to {}", url.split('?').next().unwrap_or(url)))?;
+        let connection = connector
+            .connect(url)
+            .await
+            .with_context(|| format!("connecting to {}", url.split('?').next().unwrap_or(url)))?;
         let (socket, response) = match client_async(request, connection).await {
             Ok(connected) => connected,
             Err(Error::Http(response)) => {

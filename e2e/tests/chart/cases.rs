@@ -12,7 +12,7 @@ pub const SECRETS: &str = "apiKey.existingSecret=given-api-key,signingKeys.exist
 pub const EXTERNAL: &str = "database.existingSecret=given-database";
 pub const BUNDLED: &str = "postgresql.enabled=true,postgresql.password=given-password";
 /// The names of Secrets that exist beside the chart in some case.
-pub const GIVEN: [&str; 8] = [
+pub const GIVEN: [&str; 9] = [
     "given-api-key",
     "given-signing-keys",
     "given-encryption-key",
@@ -20,7 +20,9 @@ pub const GIVEN: [&str; 8] = [
     "given-database-tls",
     "given-tls",
     "given-registry",
+    // Made by cert-manager, and named by the production profile.
     "cliscale-tls",
+    "cliscale-database-tls",
 ];
 
 /// The profiles, and what each leaves to the one who installs.
@@ -90,7 +92,10 @@ const INGRESS: &[(&str, &str)] = &[
     ("name", "ingress.hostname=term.example"),
     ("tls", "ingress.hostname=term.example,ingress.tls.enabled=true,ingress.tls.secretName=given-tls"),
     ("tls-without-redirect", "ingress.tls.enabled=true,ingress.tls.secretName=given-tls,ingress.httpsRedirect=false"),
-    ("cert-manager", "ingress.hostname=term.example,ingress.tls.enabled=true,ingress.tls.certManagerIssuer=letsencrypt"),
+    (
+        "cert-manager",
+        "ingress.hostname=term.example,ingress.tls.enabled=true,ingress.tls.certManagerIssuer=letsencrypt",
+    ),
     ("annotations", "ingress.annotations.team=a,ingress.className=mine"),
 ];
 
@@ -124,7 +129,11 @@ pub fn all() -> Vec<Case> {
     for (name, settings) in OPTIONS {
         cases.push(Case { name: format!("external-{name}"), args: set(&[EXTERNAL, settings]) });
     }
-    let bundled = [("plain", ""), ("no-volume", "postgresql.storage.enabled=false"), ("kept", "postgresql.storage.retain=true,postgresql.storage.className=fast")];
+    let bundled = [
+        ("plain", ""),
+        ("no-volume", "postgresql.storage.enabled=false"),
+        ("kept", "postgresql.storage.retain=true,postgresql.storage.className=fast"),
+    ];
     for (name, settings) in bundled {
         cases.push(Case { name: format!("bundled-{name}"), args: set(&[BUNDLED, settings]) });
     }

@@ -14,6 +14,7 @@ mod rights;
 mod score;
 mod secrets;
 mod settings;
+mod skaffold;
 mod tools;
 mod validity;
 mod values;

@@ -91,7 +91,11 @@ fn expressions(objects: &Objects) -> Result<Vec<String>> {
     let rules = objects.get("PrometheusRule", "cliscale")?;
     for rule in each(&rules["spec"]["groups"]).flat_map(|group| each(&group["rules"])) {
         found.push(rule["expr"].as_str().context("an alert without an expression")?.to_owned());
-        ensure!(rule["annotations"]["summary"].is_string(), "an alert without words: {rule}");
+        let alert = rule["alert"].as_str().context("an alert without a name")?;
+        ensure!(
+            read("docs/operations.md").matches(alert).count() > 1,
+            "what to do about {alert} is documented nowhere"
+        );
     }
     Ok(found)
 }
@@ -112,7 +116,8 @@ async fn the_dashboard_and_the_alerts_ask_for_what_the_servers_show() -> Result<
         let balanced = |open: char, close: char| expression.matches(open).count() == expression.matches(close).count();
         ensure!(balanced('(', ')') && balanced('{', '}') && balanced('[', ']'), "{expression}");
         for asked in asked(&expression) {
-            let labels = shown.get(&asked.metric).with_context(|| format!("no server shows {} ({expression})", asked.metric))?;
+            let labels =
+                shown.get(&asked.metric).with_context(|| format!("no server shows {} ({expression})", asked.metric))?;
             for (label, values) in &asked.labels {
                 ensure!(labels.contains(label) || added.contains(&&**label), "{} has no label {label}", asked.metric);
                 let ours = labels.contains(label) && !added.contains(&&**label);

@@ -80,7 +80,9 @@ impl Cluster {
         let object = self.objects.get(of, named)?;
         let pod = pod(object).context("no pod")?;
         let labels = serde_json::from_value(pod["metadata"]["labels"].clone())?;
-        let port = |port: &Value| Some((port["name"].as_str()?.to_owned(), u16::try_from(port["containerPort"].as_u64()?).ok()?));
+        let port = |port: &Value| {
+            Some((port["name"].as_str()?.to_owned(), u16::try_from(port["containerPort"].as_u64()?).ok()?))
+        };
         let ports = containers(pod).flat_map(|container| each(&container["ports"]).filter_map(port)).collect();
         Ok(pod_end(NAMESPACE, labels, "10.96.1.6", ports))
     }
@@ -262,7 +264,8 @@ fn values_open_and_close_what_they_say() -> Result<()> {
     let denied = Cluster::new(&tools, &[EXTERNAL, &format!("networkPolicy.deniedRanges.ipv4[0]={PUBLIC}/32")])?;
     denied.refuses("runner to a denied address", &runner_pod, &outside(PUBLIC), tcp(443));
     denied.allows("runner to others", &runner_pod, &outside("151.101.1.1"), tcp(443));
-    let extra = "networkPolicy.extraEgress[0].to[0].ipBlock.cidr=10.3.0.0/24,networkPolicy.extraEgress[0].ports[0].port=8443";
+    let extra =
+        "networkPolicy.extraEgress[0].to[0].ipBlock.cidr=10.3.0.0/24,networkPolicy.extraEgress[0].ports[0].port=8443";
     let extra = Cluster::new(&tools, &[EXTERNAL, extra])?;
     extra.allows("runner to the private git server", &runner_pod, &outside("10.3.0.9"), tcp(8443));
     extra.refuses("runner to another port of it", &runner_pod, &outside("10.3.0.9"), tcp(22));
@@ -282,8 +285,8 @@ fn values_open_and_close_what_they_say() -> Result<()> {
 #[test]
 fn exceptions_lie_within_their_block_and_every_policy_selects_something_of_the_release() -> Result<()> {
     let Some(tools) = Tools::of_environment()? else { return Ok(()) };
-    for case in cases::all() {
-        let objects = tools.render(&case.args)?;
+    for case in tools.cases()? {
+        let objects = &case.objects;
         let made: Vec<Labels> = objects
             .all
             .iter()
@@ -311,7 +314,8 @@ fn exceptions_lie_within_their_block_and_every_policy_selects_something_of_the_r
         if objects.of_kind("NetworkPolicy").next().is_some() {
             let policies: Vec<k8s_openapi::api::networking::v1::NetworkPolicy> = objects.typed("NetworkPolicy")?;
             for object in objects.all.iter().filter(|object| pod(object).is_some()) {
-                let labels: Labels = serde_json::from_value(pod(object).context("a pod")?["metadata"]["labels"].clone())?;
+                let labels: Labels =
+                    serde_json::from_value(pod(object).context("a pod")?["metadata"]["labels"].clone())?;
                 let covered = policies.iter().filter_map(|policy| policy.spec.as_ref()).any(|spec| {
                     spec.pod_selector.as_ref().is_none_or(|selector| crate::policy::selects(selector, &labels))
                 });

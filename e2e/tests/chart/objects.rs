@@ -46,7 +46,10 @@ impl Objects {
     pub fn parse(text: String) -> Result<Self> {
         let all: Vec<Value> = serde_saphyr::from_multiple(&text).map_err(|error| anyhow::anyhow!("{error}\n{text}"))?;
         let all: Vec<Value> = all.into_iter().filter(|object| !object.is_null()).collect();
-        ensure!(all.iter().all(|object| !kind(object).is_empty() && !name(object).is_empty()), "an object without a name");
+        ensure!(
+            all.iter().all(|object| !kind(object).is_empty() && !name(object).is_empty()),
+            "an object without a name"
+        );
         Ok(Self { text, all })
     }
 

@@ -235,7 +235,9 @@ mod tests {
     fn a_policy_without_rules_closes_its_directions_for_its_pods_alone() {
         let (a, b) = (pod("here", "a", "10.0.0.1"), pod("here", "b", "10.0.0.2"));
         let same_label_elsewhere = pod("there", "a", "10.0.0.3");
-        let both = policies(&[json!({ "podSelector": { "matchLabels": { "app": "a" } }, "policyTypes": ["Ingress", "Egress"] })]);
+        let both = policies(&[
+            json!({ "podSelector": { "matchLabels": { "app": "a" } }, "policyTypes": ["Ingress", "Egress"] }),
+        ]);
         assert!(!verdict(&both, &a, &b, tcp(80)));
         assert!(!verdict(&both, &b, &a, tcp(80)));
         assert!(verdict(&both, &b, &same_label_elsewhere, tcp(80)));

@@ -5,14 +5,17 @@ use std::collections::BTreeSet;
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-use crate::cases::{self, GIVEN};
+use crate::cases::GIVEN;
 use crate::objects::{Objects, containers, each, kind, name, pod};
 use crate::tools::{NAMESPACE, Tools};
 
 /// The names of Secrets or ConfigMaps that a pod asks for.
 fn asked_for(pod: &Value, what: &str) -> BTreeSet<String> {
-    let (volume, volume_name, variable) =
-        if what == "Secret" { ("secret", "secretName", "secretKeyRef") } else { ("configMap", "name", "configMapKeyRef") };
+    let (volume, volume_name, variable) = if what == "Secret" {
+        ("secret", "secretName", "secretKeyRef")
+    } else {
+        ("configMap", "name", "configMapKeyRef")
+    };
     let mut names = BTreeSet::new();
     let mut note = |value: &Value| {
         names.extend(value.as_str().map(str::to_owned));
@@ -52,9 +55,11 @@ fn check_pods(objects: &Objects, case: &str) -> Result<()> {
         if let Some(account) = pod["spec"]["serviceAccountName"].as_str() {
             objects.get("ServiceAccount", account).with_context(|| at.clone())?;
         }
-        let volumes: BTreeSet<&str> = each(&pod["spec"]["volumes"]).filter_map(|volume| volume["name"].as_str()).collect();
-        let templates: BTreeSet<&str> =
-            each(&object["spec"]["volumeClaimTemplates"]).filter_map(|claim| claim["metadata"]["name"].as_str()).collect();
+        let volumes: BTreeSet<&str> =
+            each(&pod["spec"]["volumes"]).filter_map(|volume| volume["name"].as_str()).collect();
+        let templates: BTreeSet<&str> = each(&object["spec"]["volumeClaimTemplates"])
+            .filter_map(|claim| claim["metadata"]["name"].as_str())
+            .collect();
         let mut mounted = BTreeSet::new();
         for container in containers(pod) {
             let mut variables = BTreeSet::new();
@@ -84,12 +89,17 @@ fn check_pods(objects: &Objects, case: &str) -> Result<()> {
 fn check_services(objects: &Objects, case: &str) -> Result<()> {
     for service in objects.of_kind("Service") {
         let at = format!("{case}: Service {}", name(service));
-        let behind: Vec<&Value> =
-            objects.all.iter().filter(|object| pod(object).is_some_and(|pod| selects(&service["spec"]["selector"], pod))).collect();
+        let behind: Vec<&Value> = objects
+            .all
+            .iter()
+            .filter(|object| pod(object).is_some_and(|pod| selects(&service["spec"]["selector"], pod)))
+            .collect();
         let [only] = behind.as_slice() else { anyhow::bail!("{at} selects {} objects' pods", behind.len()) };
         let pod = pod(only).context("a pod")?;
-        let named: BTreeSet<&str> =
-            containers(pod).flat_map(|container| each(&container["ports"])).filter_map(|port| port["name"].as_str()).collect();
+        let named: BTreeSet<&str> = containers(pod)
+            .flat_map(|container| each(&container["ports"]))
+            .filter_map(|port| port["name"].as_str())
+            .collect();
         for port in each(&service["spec"]["ports"]) {
             let target = port["targetPort"].as_str().with_context(|| format!("{at} without a named target"))?;
             ensure!(named.contains(target), "{at} leads to {target}");
@@ -158,16 +168,16 @@ fn check_others(objects: &Objects, case: &str) -> Result<()> {
 #[test]
 fn every_name_in_an_object_is_that_of_another_or_of_a_given_one() -> Result<()> {
     let Some(tools) = Tools::of_environment()? else { return Ok(()) };
-    for case in cases::all() {
-        let objects = tools.render(&case.args)?;
+    for case in tools.cases()? {
+        let objects = &case.objects;
         for object in &objects.all {
             ensure!(object["metadata"]["namespace"] == NAMESPACE, "{}: {} {}", case.name, kind(object), name(object));
             ensure!(name(object).len() <= 63, "{}: the name {} is too long", case.name, name(object));
         }
-        check_pods(&objects, &case.name)?;
-        check_services(&objects, &case.name)?;
-        check_ingress(&objects, &case.name)?;
-        check_others(&objects, &case.name)?;
+        check_pods(objects, &case.name)?;
+        check_services(objects, &case.name)?;
+        check_ingress(objects, &case.name)?;
+        check_others(objects, &case.name)?;
     }
     Ok(())
 }
@@ -176,15 +186,18 @@ fn every_name_in_an_object_is_that_of_another_or_of_a_given_one() -> Result<()> 
 #[test]
 fn no_container_is_root_may_become_it_or_writes_to_its_image() -> Result<()> {
     let Some(tools) = Tools::of_environment()? else { return Ok(()) };
-    for case in cases::all() {
-        let objects = tools.render(&case.args)?;
+    for case in tools.cases()? {
+        let objects = &case.objects;
         for object in &objects.all {
             let Some(pod) = pod(object) else { continue };
             let at = format!("{}: {} {}", case.name, kind(object), name(object));
             for forbidden in ["hostNetwork", "hostPID", "hostIPC"] {
                 ensure!(pod["spec"].get(forbidden).is_none(), "{at} has {forbidden}");
             }
-            ensure!(each(&pod["spec"]["volumes"]).all(|volume| volume.get("hostPath").is_none()), "{at} has a hostPath");
+            ensure!(
+                each(&pod["spec"]["volumes"]).all(|volume| volume.get("hostPath").is_none()),
+                "{at} has a hostPath"
+            );
             for container in containers(pod) {
                 let context = &container["securityContext"];
                 for (field, wanted) in [

@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-use crate::cases;
 use crate::objects::{each, kind, name, parse, pod};
 use crate::tools::{NAMESPACE, Tools, read};
 
@@ -38,8 +37,8 @@ fn the_controllers_role_is_the_documented_one_and_there_is_no_other() -> Result<
     let Some(tools) = Tools::of_environment()? else { return Ok(()) };
     let documented = documented()?;
     ensure!(documented.len() > 5, "the documents show too few rights: {documented:?}");
-    for case in cases::all() {
-        let objects = tools.render(&case.args)?;
+    for case in tools.cases()? {
+        let objects = &case.objects;
         for wide in ["ClusterRole", "ClusterRoleBinding"] {
             ensure!(objects.of_kind(wide).next().is_none(), "{}: a {wide}", case.name);
         }
@@ -47,7 +46,8 @@ fn the_controllers_role_is_the_documented_one_and_there_is_no_other() -> Result<
         let [role] = roles.as_slice() else { anyhow::bail!("{}: {} roles", case.name, roles.len()) };
         assert_eq!(rights(&role["rules"]), documented, "{}", case.name);
         ensure!(
-            each(&role["rules"]).all(|rule| rule.get("resourceNames").is_none() && rule.get("nonResourceURLs").is_none())
+            each(&role["rules"])
+                .all(|rule| rule.get("resourceNames").is_none() && rule.get("nonResourceURLs").is_none())
         );
         let bindings: Vec<&Value> = objects.of_kind("RoleBinding").collect();
         let [binding] = bindings.as_slice() else { anyhow::bail!("{}: {} bindings", case.name, bindings.len()) };

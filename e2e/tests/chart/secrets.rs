@@ -12,9 +12,12 @@ fn without_a_cluster_each_missing_secret_is_named_with_the_command_that_makes_it
     let Some(tools) = Tools::of_environment()? else { return Ok(()) };
     let own = ["apiKey", "signingKeys", "encryptionKey"];
     for missing in own {
-        let given: Vec<String> = own.iter().filter(|key| **key != missing).map(|key| format!("{key}.existingSecret=a")).collect();
+        let given: Vec<String> =
+            own.iter().filter(|key| **key != missing).map(|key| format!("{key}.existingSecret=a")).collect();
         let said = tools.refusal(&["--set", &given.join(","), "--set", EXTERNAL])?;
-        for part in [&*format!("{missing}.existingSecret"), "kubectl -n ws-cli create secret generic", "no cluster is seen"] {
+        for part in
+            [&*format!("{missing}.existingSecret"), "kubectl -n ws-cli create secret generic", "no cluster is seen"]
+        {
             ensure!(said.contains(part), "{missing} is missing, and it says: {said}");
         }
     }
@@ -58,8 +61,8 @@ fn secret_values_are_in_secrets_alone() -> Result<()> {
     let words = ["given-key-0123456789", "given-word", "given-password"];
     let encoded = ["Z2l2ZW4ta2V5LTAxMjM0NTY3ODk", "Z2l2ZW4tcGFzc3dvcmQ"];
     let mut kept = 0;
-    for case in cases::all() {
-        let objects = tools.render(&case.args)?;
+    for case in tools.cases()? {
+        let objects = &case.objects;
         for object in &objects.all {
             let visible = visible(object);
             for word in words.iter().chain(&encoded) {

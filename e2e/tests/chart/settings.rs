@@ -36,8 +36,8 @@ fn program(container: &Value) -> Option<(&'static str, Vec<&str>)> {
 fn every_variable_and_argument_is_one_that_its_program_knows() -> Result<()> {
     let Some(tools) = Tools::of_environment()? else { return Ok(()) };
     let mut helps: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    for case in cases::all() {
-        let objects = tools.render(&case.args)?;
+    for case in tools.cases()? {
+        let objects = &case.objects;
         for pod in objects.all.iter().filter_map(pod) {
             for container in containers(pod) {
                 let Some((program, args)) = program(container) else { continue };
@@ -59,7 +59,8 @@ fn every_variable_and_argument_is_one_that_its_program_knows() -> Result<()> {
 /// Starts a program as a container would be, but for what is of a cluster, and returns how that ended.
 fn start(container: &Value, objects: &crate::objects::Objects, folder: &Path) -> Result<(Option<i32>, String)> {
     let (program, args) = program(container).context("one of our programs")?;
-    let template = objects.of_kind("ConfigMap").find(|map| name(map).ends_with("-runner-pod")).context("a pod template")?;
+    let template =
+        objects.of_kind("ConfigMap").find(|map| name(map).ends_with("-runner-pod")).context("a pod template")?;
     let files = folder.join("files");
     std::fs::create_dir_all(&files)?;
     std::fs::write(files.join("template"), template["data"]["template.yaml"].as_str().context("a template")?)?;
@@ -99,15 +100,15 @@ fn start(container: &Value, objects: &crate::objects::Objects, folder: &Path) ->
 fn every_value_that_the_chart_passes_is_taken() -> Result<()> {
     let Some(tools) = Tools::of_environment()? else { return Ok(()) };
     let mut tried = BTreeSet::new();
-    for case in cases::all() {
-        let objects = tools.render(&case.args)?;
+    for case in tools.cases()? {
+        let objects = &case.objects;
         for pod in objects.all.iter().filter_map(pod) {
             for container in containers(pod).filter(|container| program(container).is_some()) {
                 // Cases that pass the same are one.
                 if !tried.insert(format!("{}{}", container["env"], container["args"])) {
                     continue;
                 }
-                let (code, said) = start(container, &objects, tools.work())?;
+                let (code, said) = start(container, objects, tools.work())?;
                 let at = format!("{}: {}", case.name, container["name"]);
                 ensure!(code != Some(0) && !said.contains("the settings cannot be used"), "{at}: {said}");
                 // Where it did end is beyond the settings: no cluster, or no database.
@@ -124,17 +125,20 @@ fn every_value_that_the_chart_passes_is_taken() -> Result<()> {
 #[test]
 fn pods_have_longer_to_stop_than_their_programs_take() -> Result<()> {
     let Some(tools) = Tools::of_environment()? else { return Ok(()) };
-    for case in cases::all() {
-        let objects = tools.render(&case.args)?;
+    for case in tools.cases()? {
+        let objects = &case.objects;
         for deployment in objects.of_kind("Deployment") {
             let pod = &deployment["spec"]["template"]["spec"];
             let grace = pod["terminationGracePeriodSeconds"].as_u64().context("a grace period")?;
             let seconds = |named: &str| {
                 let variables = each(&pod["containers"][0]["env"]);
-                let mut values = variables.filter(|variable| variable["name"] == named).filter_map(|one| one["value"].as_str());
+                let mut values =
+                    variables.filter(|variable| variable["name"] == named).filter_map(|one| one["value"].as_str());
                 values.next().and_then(|value| value.parse::<u64>().ok()).unwrap_or(0)
             };
-            let needed = seconds("CLISCALE_SHUTDOWN_DELAY_SECS") + seconds("CLISCALE_DRAIN_SECS").max(8);
+            // A controller's requests under way have 8 s.
+            let drain = if name(deployment).ends_with("-controller") { 8 } else { seconds("CLISCALE_DRAIN_SECS") };
+            let needed = seconds("CLISCALE_SHUTDOWN_DELAY_SECS") + drain;
             ensure!(grace > needed, "{}: {}: {grace} s of grace for {needed} s", case.name, name(deployment));
         }
     }

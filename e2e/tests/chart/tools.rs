@@ -4,10 +4,12 @@ use std::ffi::OsStr;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::OnceLock;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use tempfile::TempDir;
 
+use crate::cases;
 use crate::objects::Objects;
 
 /// The release and the namespace that everything is rendered for, as skaffold.yaml and the documents have them.
@@ -25,6 +27,12 @@ pub struct Ran {
     pub success: bool,
     pub stdout: String,
     pub stderr: String,
+}
+
+/// A case of `cases`, rendered.
+pub struct Rendered {
+    pub name: String,
+    pub objects: Objects,
 }
 
 /// The project's folder.
@@ -95,6 +103,19 @@ impl Tools {
             bail!("helm template {}: {}", args.join(" "), ran.stderr);
         }
         Objects::parse(ran.stdout)
+    }
+
+    /// Every case, rendered once for all tests.
+    pub fn cases(&self) -> Result<&'static [Rendered]> {
+        static RENDERED: OnceLock<std::result::Result<Vec<Rendered>, String>> = OnceLock::new();
+        let rendered = RENDERED.get_or_init(|| {
+            let rendered = cases::all().into_iter().map(|case| match self.render(&case.args) {
+                Ok(objects) => Ok(Rendered { name: case.name, objects }),
+                Err(error) => Err(format!("{}: {error:#}", case.name)),
+            });
+            rendered.collect()
+        });
+        rendered.as_deref().map_err(|error| anyhow!("{error}"))
     }
 
     /// What the chart says where it refuses.

@@ -43,13 +43,19 @@ fn everything_that_the_chart_can_make_fits_the_strict_schemas_of_kubernetes() ->
     let schemas = tools.schemas()?;
     let folder = tools.work().join("rendered");
     std::fs::create_dir(&folder)?;
-    for case in cases::all() {
-        let objects = tools.render(&case.args).map_err(|error| error.context(case.name.clone()))?;
+    for case in tools.cases()? {
+        let objects = &case.objects;
         let mut known = HashSet::new();
         for object in &objects.all {
             // A hook may replace another of its name at another time.
             let hook = object["metadata"]["annotations"]["helm.sh/hook"].as_str();
-            ensure!(known.insert((kind(object), name(object), hook)), "{}: two {} {}", case.name, kind(object), name(object));
+            ensure!(
+                known.insert((kind(object), name(object), hook)),
+                "{}: two {} {}",
+                case.name,
+                kind(object),
+                name(object)
+            );
         }
         std::fs::write(folder.join(format!("{}.yaml", case.name)), &objects.text)?;
     }

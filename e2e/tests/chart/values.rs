@@ -75,7 +75,9 @@ fn misspelt_and_hostile_values_are_refused_by_name() -> Result<()> {
         ensure!(said.contains("schema") && said.contains(field), "{setting}: {said}");
     }
     // YAML and templates in values stay text.
-    for hostile in [r#"ingress.hostname="}}{{ fail `a` }}""#, "log.filter={{ .Values }}", "sessions.createRate=\n- a: b"] {
+    for hostile in
+        [r#"ingress.hostname="}}{{ fail `a` }}""#, "log.filter={{ .Values }}", "sessions.createRate=\n- a: b"]
+    {
         let ran = tools.template(&["--set-literal", hostile, "--set", cases::SECRETS, "--set", EXTERNAL])?;
         ensure!(ran.success == hostile.starts_with("log."), "{hostile}: {}{}", ran.stdout, ran.stderr);
         ensure!(!ran.success || ran.stdout.contains("{{ .Values }}"), "{hostile} was evaluated");
@@ -90,7 +92,10 @@ fn contradictions_between_values_are_refused_in_words() -> Result<()> {
         (&[EXTERNAL, cases::BUNDLED][..], "Two databases"),
         (&[EXTERNAL, "database.url=postgres://a@b/c"], "Choose"),
         (&[EXTERNAL, "apiKey.value=0123456789abcdef"], "Choose"),
-        (&[EXTERNAL, "ingress.preset=gce,ingress.gce.managedCertificate=true,ingress.tls.enabled=true"], "ingress.hostname"),
+        (
+            &[EXTERNAL, "ingress.preset=gce,ingress.gce.managedCertificate=true,ingress.tls.enabled=true"],
+            "ingress.hostname",
+        ),
         (&[EXTERNAL, "ingress.tls.certManagerIssuer=a"], "ingress.tls.enabled"),
         (&[EXTERNAL, "ingress.tls.enabled=true"], "needs a certificate"),
         (&[EXTERNAL, "sessions.defaultTtlSeconds=7200,sessions.maxTtlSeconds=3600"], "sessions.maxTtlSeconds"),
@@ -120,7 +125,11 @@ fn every_key_of_values_yaml_is_in_the_schema_and_every_map_of_keys_is_closed() -
         let named = part["properties"].as_object();
         if named.is_none() {
             // A map of the operator's own keys, with some by default.
-            ensure!(part.get("additionalProperties").is_some_and(|more| more != &Value::Bool(true)) || part["type"] == "object", "{path}");
+            ensure!(
+                part.get("additionalProperties").is_some_and(|more| more != &Value::Bool(true))
+                    || part["type"] == "object",
+                "{path}"
+            );
             continue;
         }
         ensure!(part["additionalProperties"] == false, "{path} takes misspelt keys");
@@ -129,9 +138,13 @@ fn every_key_of_values_yaml_is_in_the_schema_and_every_map_of_keys_is_closed() -
             let inner = part["properties"].get(name).with_context(|| format!("{path} is not in the schema"))?;
             open.push((path, member, resolve(&schema, inner)?));
         }
-        let unknown: Vec<&String> = named.into_iter().flatten().map(|(name, _)| name).filter(|name| !members.contains_key(*name)).collect();
-        // `global` is Helm's own.
-        ensure!(unknown.iter().all(|name| *name == "global" || path.ends_with("/extraEnv")), "{path}: values.yaml lacks {unknown:?}");
+        let unknown: Vec<&String> =
+            named.into_iter().flatten().map(|(name, _)| name).filter(|name| !members.contains_key(*name)).collect();
+        // `global` is Helm's own; `claims` is of Kubernetes' resources, which have no default.
+        ensure!(
+            unknown.iter().all(|name| ["global", "claims"].contains(&name.as_str())),
+            "{path}: values.yaml lacks {unknown:?}"
+        );
     }
     Ok(())
 }
@@ -161,7 +174,11 @@ fn lines(text: &str) -> Vec<Line> {
             (comment, previous) = (true, None);
             continue;
         }
-        let Some((key, rest)) = content.split_once(':').filter(|(key, _)| key.chars().all(|c| c.is_ascii_alphanumeric())) else { continue };
+        let Some((key, rest)) =
+            content.split_once(':').filter(|(key, _)| key.chars().all(|c| c.is_ascii_alphanumeric()))
+        else {
+            continue;
+        };
         stack.retain(|(depth, _)| *depth < indent);
         stack.push((indent, key.to_owned()));
         let path = stack.iter().map(|(_, key)| key.as_str()).collect::<Vec<_>>().join(".");
@@ -231,7 +248,9 @@ fn named_values(text: &str) -> BTreeSet<String> {
         let path = chain(&text[at + ".Values.".len()..]);
         let before = text[..at].trim_end_matches("$root").trim_end_matches('$').trim_end();
         let whole = text[at + ".Values.".len() + path.len()..].trim_start_matches([' ', '-']).starts_with("}}");
-        if let (Some(name), true) = (before.strip_suffix(":=").and_then(|text| text.trim_end().rsplit(['{', ' ', '-']).next()), whole) {
+        if let (Some(name), true) =
+            (before.strip_suffix(":=").and_then(|text| text.trim_end().rsplit(['{', ' ', '-']).next()), whole)
+        {
             aliases.insert(name.to_owned(), path.clone());
         }
         found.insert(path);
@@ -298,7 +317,8 @@ mod tests {
 
     #[test]
     fn the_reader_of_templates_follows_aliases() {
-        let text = "{{- $part := .Values.a.b -}}{{ $part.c.d }}{{ $root.Values.e }}{{ with .Values.f.g }}{{ .h }}{{ end }}";
+        let text =
+            "{{- $part := .Values.a.b -}}{{ $part.c.d }}{{ $root.Values.e }}{{ with .Values.f.g }}{{ .h }}{{ end }}";
         let expected = ["a.b", "a.b.c.d", "e", "f.g"].map(str::to_owned);
         assert_eq!(named_values(text), BTreeSet::from(expected));
     }

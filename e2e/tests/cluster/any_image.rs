@@ -48,14 +48,16 @@ async fn a_bare_image_runs_the_whole_job() -> Result<()> {
         { "name": "PATH", "value": BARE_PATH },
         { "name": "LANGUAGE_ROOT", "value": "/opt/language" },
     ]);
-    let resources = json!({ "requests": { "cpu": "10m", "memory": "16Mi" }, "limits": { "cpu": "2", "memory": "256Mi" } });
+    let resources =
+        json!({ "requests": { "cpu": "10m", "memory": "16Mi" }, "limits": { "cpu": "2", "memory": "256Mi" } });
     let container = json!({ "name": "runner", "env": variables, "resources": resources });
     brought_by(RUNNER)
         .pod("containers", json!([container]))
         .run(async |stack| {
             let files = [("top/look.sh", LOOK_AROUND.as_bytes()), ("top/README", &b"text"[..])];
             let code_url = stack.code.archives.serve("/code.zip", Reply::Whole(zip(&files)?)).to_string();
-            let request = json!({ "code_url": code_url, "command": "sh look.sh", "install_cmd": "echo brought > mark" });
+            let request =
+                json!({ "code_url": code_url, "command": "sh look.sh", "install_cmd": "echo brought > mark" });
             let entry = stack.create(request).await?;
             let mut client = open(&entry).await?;
             assert_eq!(client.wait_closed(2 * SOON).await?, Some(1000));

@@ -7,8 +7,10 @@ use futures_util::future::try_join_all;
 use k8s_openapi::api::batch::v1::Job;
 use kube::ResourceExt;
 use kube::api::ListParams;
+use reqwest::Method;
 use serde_json::{Value, json};
-use testkit::cluster::chart::{self, IngressProxy, Installation};
+use testkit::api::Api;
+use testkit::cluster::chart::{self, IngressProxy, Installation, RELEASE};
 use testkit::cluster::rows::Rows;
 use testkit::connector::Connector;
 use testkit::stack::SOON;
@@ -42,7 +44,7 @@ async fn from_install_to_the_whole_job_through_the_ingress_and_on_through_restar
         try_join_all(urls.iter().map(|url| code::whole_job(&api, &connector, url))).await?;
         code::whole_job_in_a_browser(installation, &api).await?;
         secure::check(installation, &proxy, &urls[3]).await?;
-        nothing_else_is_reached(&proxy, &api.key).await?;
+        nothing_else_is_reached(&proxy, &api).await?;
         rights::check(installation).await?;
         no_job_is_left(installation).await?;
 
@@ -51,7 +53,10 @@ async fn from_install_to_the_whole_job_through_the_ingress_and_on_through_restar
         rows.age(Duration::from_secs(30 * 24 * 3600)).await?;
         // Controllers prune as soon as they start.
         rollout::restart_both_in_use(installation, &api).await?;
-        wait_until_pruned(&rows, old).await
+        wait_until_pruned(&rows, old).await?;
+
+        installation.helm(&["uninstall", RELEASE, "--wait", "--timeout", "150s"]).await?.succeeded()?;
+        objects::wait_until_left(installation, |left| left.is_empty()).await
     })
     .await
 }
@@ -84,8 +89,7 @@ async fn again_changes_nothing(installation: &Installation, values: &Value) -> R
 }
 
 /// The Ingress leads to the API and to terminals alone.
-async fn nothing_else_is_reached(proxy: &IngressProxy, key: &str) -> Result<()> {
-    let client = Connector::default().http()?.build()?;
+async fn nothing_else_is_reached(proxy: &IngressProxy, api: &Api) -> Result<()> {
     for (path, wanted) in [
         ("/api/sessions", 200),
         ("/.well-known/jwks.json", 200),
@@ -104,11 +108,14 @@ async fn nothing_else_is_reached(proxy: &IngressProxy, key: &str) -> Result<()> 
         ("/wsx", 404),
     ] {
         // As written: a client's own library would resolve dots.
-        let status = raw_status(proxy, path, key).await?;
+        let status = raw_status(proxy, path, &api.key).await?;
         assert_eq!(status, wanted, "{path}");
     }
-    let unknown = client.get(format!("{}/api/sessions", proxy.url())).send().await?;
-    assert_eq!(unknown.status(), 401);
+    assert_eq!(raw_status(proxy, "/api/sessions", "another").await?, 401);
+    // What is too long is said so by the API, not by the proxy.
+    let long = json!({ "code_url": "https://code.example/a.zip", "command": "x".repeat(1_300_000) });
+    let (status, answer) = api.call(Method::POST, "/api/sessions", Some(long)).await?;
+    assert_eq!((status, answer["status"].as_u64()), (413, Some(413)), "{answer}");
     Ok(())
 }
 

@@ -5,12 +5,15 @@
 
 mod bundled;
 mod code;
+mod domain;
 mod external;
+mod images;
 mod limits;
 mod objects;
 mod rights;
 mod rollout;
 mod secure;
+mod variations;
 
 use std::time::Instant;
 

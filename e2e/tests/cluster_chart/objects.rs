@@ -47,6 +47,22 @@ pub async fn serving(installation: &Installation) -> Result<Vec<String>> {
     Ok(names)
 }
 
+/// Waits until those that were replaced are gone, and with them the connections that they still held.
+pub async fn wait_until_settled(installation: &Installation) -> Result<()> {
+    let deadline = Instant::now() + SOON;
+    let servers = ListParams::default().labels("app.kubernetes.io/component in (controller, gateway)");
+    loop {
+        let listed = installation.kubernetes.api::<Pod>().list(&servers).await?.items;
+        let going = listed.into_iter().filter(|pod| pod.metadata.deletion_timestamp.is_some());
+        let going: Vec<String> = going.map(|pod| pod.name_any()).collect();
+        if going.is_empty() {
+            return Ok(());
+        }
+        anyhow::ensure!(Instant::now() < deadline, "still there: {going:?}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
 /// The newest migration's pod: whether it succeeded, and its log.
 pub async fn migration(installation: &Installation) -> Result<(bool, String)> {
     let mut pods = pods(installation, "migration").await?;

@@ -44,10 +44,11 @@ const FORBIDDEN: &[(&str, &str, &str)] = &[
     ("get", "secrets", "kube-system"),
 ];
 
-/// Every account of the release may do what it needs and nothing else.
+/// Every account of the release may do what it needs and nothing else, and so may the one that runners' pods would have.
 pub async fn check(installation: &Installation) -> Result<()> {
-    for (part, wanted) in [("controller", CONTROLLER), ("gateway", &[])] {
-        let user = format!("system:serviceaccount:{}:{RELEASE}-{part}", installation.kubernetes.namespace);
+    let accounts = [(format!("{RELEASE}-controller"), CONTROLLER), (format!("{RELEASE}-gateway"), &[])];
+    for (account, wanted) in accounts.into_iter().chain([("default".to_owned(), &[] as _)]) {
+        let user = format!("system:serviceaccount:{}:{account}", installation.kubernetes.namespace);
         let wanted: BTreeSet<String> = wanted
             .iter()
             .flat_map(|(resource, verbs)| verbs.iter().map(move |verb| format!("{verb} {resource}")))
@@ -59,7 +60,8 @@ pub async fn check(installation: &Installation) -> Result<()> {
             assert!(may(installation, &user, verb, resource, "").await?, "{user} may not {right}");
         }
         for some in FORBIDDEN.chunks(6) {
-            let asked = some.iter().map(|(verb, resource, namespace)| may(installation, &user, verb, resource, namespace));
+            let asked =
+                some.iter().map(|(verb, resource, namespace)| may(installation, &user, verb, resource, namespace));
             for (right, allowed) in some.iter().zip(try_join_all(asked).await?) {
                 assert!(!allowed, "{user} may {right:?}");
             }

@@ -1,17 +1,18 @@
 //! The same installation behind TLS: addresses that say so, and a terminal by them.
 
 use anyhow::Result;
-use testkit::cluster::chart::{Installation, IngressProxy};
+use testkit::cluster::chart::proxy::Pair;
+use testkit::cluster::chart::{IngressProxy, Installation};
 use testkit::connector::Connector;
 
-use crate::code;
-use crate::text;
+use crate::{code, text};
 
 /// The proxy ends TLS, and what the API answers leads through it; who does not trust it does not get in.
 pub async fn check(installation: &Installation, proxy: &IngressProxy, code_url: &str) -> Result<()> {
     let trusting = Connector::trusting(&proxy.authority);
     let api = installation.api(&trusting, &proxy.secure_url()).await?;
     code::whole_job(&api, &trusting, code_url).await?;
+    code::whole_job_in_a_browser(installation, &api).await?;
     let entry = api.create(installation.request("exec cat")).await?;
     let base = proxy.https.to_string();
     assert!(text(&entry, "terminalUrl")?.starts_with(&format!("https://{base}/ws/")), "{entry}");
@@ -19,7 +20,7 @@ pub async fn check(installation: &Installation, proxy: &IngressProxy, code_url: 
     let page = trusting.http()?.build()?.get(text(&entry, "terminalUrl")?).send().await?;
     assert_eq!((page.status().as_u16(), page.url().scheme()), (200, "https"));
     api.delete(text(&entry, "sessionId")?).await?;
-    let stranger = Connector::trusting(&testkit::cluster::chart::proxy::Pair::make(&["other".to_owned()])?.authority);
+    let stranger = Connector::trusting(&Pair::make(&["other".to_owned()])?.authority);
     assert!(stranger.connect(&proxy.secure_url()).await.is_err());
     Ok(())
 }

@@ -40,6 +40,9 @@ pub use pod::{INSTALLER_CONTAINER, PodSettings, RUNNER_CONTAINER, Resources};
 pub use quantity::Amount;
 pub use template::{PodTemplate, TemplateError};
 
+/// How long the first lists are waited for, which are there a moment after a start.
+const FIRST_LISTS: Duration = Duration::from_secs(1);
+
 /// The Kubernetes launcher's settings.
 #[derive(Debug, Clone, PartialEq)]
 pub struct KubernetesConfig {
@@ -152,8 +155,8 @@ impl Launcher for KubernetesLauncher {
 
     async fn alive(&self) -> Result<Vec<RunnerId>, LaunchError> {
         self.reach.available().map_err(|away| LaunchError::Away(away.to_string()))?;
-        if !self.sights.is_complete() {
-            // Which of them have finished, and why, is not known yet.
+        // Which of them have finished, and why, is not known until then.
+        if tokio::time::timeout(FIRST_LISTS, self.sights.completed()).await.is_err() {
             return Err(LaunchError::Away("the cluster's Jobs and pods were not listed yet".to_owned()));
         }
         let jobs = self.calls.existing_jobs().await?;

@@ -10,6 +10,7 @@ use std::time::Duration;
 use session::RunnerId;
 use tokio::sync::broadcast;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::judge::{JobFacts, PodFacts, Standing};
 use super::sight::{Seen, Sight};
@@ -30,6 +31,8 @@ pub(super) struct Sights {
     news: broadcast::Sender<RunnerId>,
     jobs_known: AtomicBool,
     pods_known: AtomicBool,
+    /// Cancelled once both are known.
+    complete: CancellationToken,
     unschedulable_after: Duration,
 }
 
@@ -40,6 +43,7 @@ impl Sights {
             news: broadcast::channel(NEWS).0,
             jobs_known: AtomicBool::new(false),
             pods_known: AtomicBool::new(false),
+            complete: CancellationToken::new(),
             unschedulable_after,
         }
     }
@@ -51,6 +55,11 @@ impl Sights {
     /// Whether Jobs and pods were ever listed.
     pub fn is_complete(&self) -> bool {
         self.jobs_known.load(Ordering::Acquire) && self.pods_known.load(Ordering::Acquire)
+    }
+
+    /// Waits for that.
+    pub async fn completed(&self) {
+        self.complete.cancelled().await;
     }
 
     pub fn job_seen(&self, runner: RunnerId, facts: JobFacts) {
@@ -106,6 +115,7 @@ impl Sights {
         if known.swap(true, Ordering::AcqRel) || !self.is_complete() {
             return;
         }
+        self.complete.cancel();
         let all: Vec<_> = self.lock().keys().copied().collect();
         for runner in all {
             self.change(runner, |_| {});

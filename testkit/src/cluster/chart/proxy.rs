@@ -152,8 +152,7 @@ impl Pair {
         let key = KeyPair::generate()?;
         let authority = params.self_signed(&key)?.pem();
         let server_key = KeyPair::generate()?;
-        let certificate =
-            CertificateParams::new(names)?.signed_by(&server_key, &Issuer::new(params, key))?.pem();
+        let certificate = CertificateParams::new(names)?.signed_by(&server_key, &Issuer::new(params, key))?.pem();
         Ok(Self { certificate, key: server_key.serialize_pem(), authority })
     }
 }
