@@ -68,7 +68,12 @@ impl KeyCache {
         // While this asker waited for the lock, another's fetch may have answered.
         let fresh = last.filter(|fetch| fetch.started >= asked || fetch.ended.elapsed() < FETCH_GAP);
         let fetch = match fresh {
-            Some(fetch) => fetch,
+            Some(fetch) if fetch.succeeded || fetch.started >= asked => fetch,
+            // The source was away a moment ago, as it is while everything starts together: it may be back by now.
+            Some(failed) => {
+                tokio::time::sleep_until(failed.ended + FETCH_GAP).await;
+                self.fetch(&mut last).await
+            }
             None => self.fetch(&mut last).await,
         };
         match self.known(kid) {
@@ -250,6 +255,24 @@ mod tests {
         assert_eq!(cache.key("new").await.err(), Some(NoKey::SourceAway));
         stop.cancel();
         refreshing.await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_asks_just_after_the_source_was_away_is_answered_when_it_is_back() {
+        let (source, cache) = cache();
+        source.away.store(true, Ordering::SeqCst);
+        assert_eq!(cache.key("a").await.err(), Some(NoKey::SourceAway));
+        source.away.store(false, Ordering::SeqCst);
+        let asking: Vec<_> = (0..100)
+            .map(|_| {
+                let cache = cache.clone();
+                tokio::spawn(async move { cache.key("a").await.is_ok() })
+            })
+            .collect();
+        for answered in asking {
+            assert!(answered.await.unwrap());
+        }
+        assert_eq!(source.fetches.load(Ordering::SeqCst), 2);
     }
 
     #[tokio::test(start_paused = true)]

@@ -111,7 +111,8 @@ mod tests {
 
     #[test]
     fn a_container_gives_its_variables_but_for_the_launchers() {
-        let given = [("GOPATH", "/go"), ("EMAIL", "a@b"), ("CLISCALE_BOOT_TOKEN", "t"), ("KUBERNETES_SERVICE_HOST", "k")];
+        let given =
+            [("GOPATH", "/go"), ("EMAIL", "a@b"), ("CLISCALE_BOOT_TOKEN", "t"), ("KUBERNETES_SERVICE_HOST", "k")];
         let found = of_container(Path::new("/h"), given.into_iter().map(|(name, value)| (name.into(), value.into())));
         let found: std::collections::BTreeMap<_, _> = found.into_iter().collect();
         let found: Vec<_> =

@@ -23,7 +23,8 @@ pub fn write(home: &Path) -> io::Result<()> {
 
 /// Puts what PATH lacks of `path` before it, in its order, and the user's own programs before all.
 fn text(path: &[u8]) -> Vec<u8> {
-    let mut text = b"# The image's own PATH, which login shells set anew, and the programs of this user.\nlacking=\n".to_vec();
+    let mut text =
+        b"# The image's own PATH, which login shells set anew, and the programs of this user.\nlacking=\n".to_vec();
     for folder in path.split(|byte| *byte == b':').filter(|folder| !folder.is_empty()) {
         let folder = quoted(folder);
         text.extend_from_slice(b"case \":$PATH:\" in *:");
@@ -32,7 +33,9 @@ fn text(path: &[u8]) -> Vec<u8> {
         text.extend_from_slice(&folder);
         text.extend_from_slice(b": ;; esac\n");
     }
-    text.extend_from_slice(format!("PATH=\"$HOME/{OWN_PROGRAMS}:$lacking$PATH\"\nunset lacking\nexport PATH\n").as_bytes());
+    text.extend_from_slice(
+        format!("PATH=\"$HOME/{OWN_PROGRAMS}:$lacking$PATH\"\nunset lacking\nexport PATH\n").as_bytes(),
+    );
     text
 }
 

@@ -27,7 +27,8 @@ impl SigningKey {
     /// Reads a PEM file's text: PKCS#8 (`PRIVATE KEY`), or PKCS#1 (`RSA PRIVATE KEY`), as charts draw it.
     pub fn from_pem(pem: &[u8]) -> Result<Self, KeyError> {
         // aws-lc-rs checks the key's consistency and its length as it computes the public part.
-        let unusable = |_| KeyError::Unusable("not a sound RSA private key of 2048 to 8192 bits in PEM (PKCS#8 or PKCS#1)");
+        let unusable =
+            |_| KeyError::Unusable("not a sound RSA private key of 2048 to 8192 bits in PEM (PKCS#8 or PKCS#1)");
         let encoding = EncodingKey::from_rsa_pem(pem).map_err(unusable)?;
         let mut jwk = Jwk::from_encoding_key(&encoding, Algorithm::RS256).map_err(unusable)?;
         let kid = jwk.thumbprint(ThumbprintHash::SHA256).map_err(unusable)?;

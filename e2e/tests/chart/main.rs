@@ -6,6 +6,7 @@
 
 mod cases;
 mod measurements;
+mod neighbourhood;
 mod network;
 mod objects;
 mod policy;
@@ -17,4 +18,5 @@ mod settings;
 mod skaffold;
 mod tools;
 mod validity;
+mod value_keys;
 mod values;

@@ -1,112 +1,18 @@
 //! Who may talk to whom, by evaluation of the network policies that the chart renders. The network of the test cluster
 //! does not enforce policies; this says what they mean where one does.
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use anyhow::{Context, Result, ensure};
-use serde_json::Value;
 
-use crate::cases::{self, BUNDLED, EXTERNAL};
-use crate::objects::{Objects, containers, each, kind, name, pod};
-use crate::policy::{Blocks, End, Labels, PodEnd, Policies, Port, network, tcp, udp};
-use crate::tools::{NAMESPACE, RELEASE, Tools};
-
-const METADATA: &str = "169.254.169.254";
-const NODE_LOCAL_DNS: &str = "169.254.20.10";
-/// A server of the public internet.
-const PUBLIC: &str = "140.82.121.4";
-/// Where the API server is behind its Service, as private clusters have it.
-const API_SERVER: &str = "172.16.0.2";
-const DATABASE: &str = "10.20.0.5";
-/// One of the addresses that Google's probes come from.
-const GOOGLE_PROBE: &str = "35.191.4.7";
-
-/// A rendered release among the other things of a cluster.
-struct Cluster {
-    policies: Policies,
-    objects: Objects,
-}
-
-fn labels(pairs: &[(&str, &str)]) -> Labels {
-    pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
-}
-
-fn address(text: &str) -> IpAddr {
-    text.parse().unwrap_or_else(|error| panic!("{text}: {error}"))
-}
-
-fn outside(text: &str) -> End {
-    End::Outside(address(text))
-}
-
-fn pod_end(namespace: &str, labels: Labels, at: &str, ports: BTreeMap<String, u16>) -> End {
-    let namespace_labels = Labels::from([("kubernetes.io/metadata.name".to_owned(), namespace.to_owned())]);
-    End::Pod(PodEnd { namespace: namespace.to_owned(), namespace_labels, labels, address: address(at), ports })
-}
-
-/// A pod as the controllers' launcher makes it.
-fn runner(instance: &str, at: &str) -> End {
-    let pairs = [("name", "cliscale"), ("component", "runner"), ("instance", instance)];
-    let labels = pairs.map(|(key, value)| (format!("app.kubernetes.io/{key}"), value.to_owned()));
-    pod_end(NAMESPACE, labels.into_iter().collect(), at, BTreeMap::new())
-}
-
-fn dns() -> End {
-    pod_end("kube-system", labels(&[("k8s-app", "kube-dns")]), "10.96.1.2", BTreeMap::new())
-}
-
-fn ingress_controller() -> End {
-    pod_end("ingress-nginx", labels(&[("app.kubernetes.io/name", "ingress-nginx")]), "10.96.1.3", BTreeMap::new())
-}
-
-fn prometheus() -> End {
-    pod_end("monitoring", labels(&[("app.kubernetes.io/name", "prometheus")]), "10.96.1.4", BTreeMap::new())
-}
-
-/// Some other pod of the release's own namespace.
-fn neighbour() -> End {
-    pod_end(NAMESPACE, labels(&[("app", "else")]), "10.96.1.5", BTreeMap::new())
-}
-
-impl Cluster {
-    fn new(tools: &Tools, settings: &[&str]) -> Result<Self> {
-        let objects = tools.render(&cases::set(settings))?;
-        Ok(Self { policies: Policies(objects.typed("NetworkPolicy")?), objects })
-    }
-
-    /// The pod of the object of that kind and name, with the ports that it names.
-    fn pod(&self, of: &str, named: &str) -> Result<End> {
-        let object = self.objects.get(of, named)?;
-        let pod = pod(object).context("no pod")?;
-        let labels = serde_json::from_value(pod["metadata"]["labels"].clone())?;
-        let port = |port: &Value| {
-            Some((port["name"].as_str()?.to_owned(), u16::try_from(port["containerPort"].as_u64()?).ok()?))
-        };
-        let ports = containers(pod).flat_map(|container| each(&container["ports"]).filter_map(port)).collect();
-        Ok(pod_end(NAMESPACE, labels, "10.96.1.6", ports))
-    }
-
-    fn controller(&self) -> Result<End> {
-        self.pod("Deployment", "cliscale-controller")
-    }
-
-    fn gateway(&self) -> Result<End> {
-        self.pod("Deployment", "cliscale-gateway")
-    }
-
-    /// Judged by the meaner reading.
-    #[track_caller]
-    fn allows(&self, what: &str, from: &End, to: &End, port: Port) {
-        assert!(self.policies.allow(from, to, port, Blocks::MeanOthersAlone), "{what} is refused at {port:?}");
-    }
-
-    /// Judged by the more generous reading.
-    #[track_caller]
-    fn refuses(&self, what: &str, from: &End, to: &End, port: Port) {
-        assert!(!self.policies.allow(from, to, port, Blocks::MeanPodsToo), "{what} is allowed at {port:?}");
-    }
-}
+use crate::cases::{BUNDLED, EXTERNAL};
+use crate::neighbourhood::{
+    API_SERVER, Cluster, DATABASE, GOOGLE_PROBE, METADATA, NODE_LOCAL_DNS, PUBLIC, dns, ingress_controller, neighbour,
+    outside, prometheus, runner,
+};
+use crate::objects::{kind, name, pod};
+use crate::policy::{End, Labels, network, tcp, udp};
+use crate::tools::{RELEASE, Tools};
 
 /// What must hold however the release is installed.
 fn check_runners(cluster: &Cluster) -> Result<()> {
@@ -278,6 +184,7 @@ fn values_open_and_close_what_they_say() -> Result<()> {
     narrow.refuses("gateway to another database", &narrow.gateway()?, &outside("10.20.0.6"), tcp(6432));
     let off = Cluster::new(&tools, &[EXTERNAL, "networkPolicy.enabled=false"])?;
     ensure!(off.policies.0.is_empty(), "policies are rendered although they are off");
+    off.allows("runner to metadata", &runner_pod, &outside(METADATA), tcp(80));
     Ok(())
 }
 
