@@ -149,6 +149,9 @@ async fn an_engine_that_is_away_harms_no_session_and_is_logged_once() {
     let world = World::stopped([], patient).await;
     let (session, runner) = running(&world).await;
     let said = Said::default();
+    // With a single subscriber, what another test's thread logs first would ask that thread's alone whether anybody
+    // listens, and be heard here no more.
+    let _second = tracing::Dispatch::new(tracing_subscriber::registry());
     let _guard = tracing::subscriber::set_default(tracing_subscriber::registry().with(said.clone()));
     let look = async |blind: bool| {
         world.launcher.blind.store(blind, Ordering::SeqCst);

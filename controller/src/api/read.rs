@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
-use axum::extract::rejection::{BytesRejection, FailedToBufferBody};
-use axum::extract::{FromRequest, Request};
-use bytes::Bytes;
+use axum::extract::Request;
+use bytes::{Bytes, BytesMut};
+use futures_util::TryStreamExt;
 use http::{HeaderMap, header};
 use serde::de::DeserializeOwned;
 use serde_json::error::Category;
@@ -17,20 +17,41 @@ use super::MAX_BODY;
 
 /// How long a body may take to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(15);
+/// The longest body that is read only so that its sender gets to see the answer.
+const MAX_IGNORED: usize = 4 * MAX_BODY;
 /// Characters of an unknown member's name that are repeated to the caller.
 const SHOWN_NAME: usize = 64;
 
 /// Takes the whole body, once its type and length are acceptable.
 pub async fn read_body(request: Request) -> Result<Bytes, Problem> {
     check_type(request.headers())?;
-    match tokio::time::timeout(BODY_TIMEOUT, Bytes::from_request(request, &())).await {
-        Ok(Ok(body)) => Ok(body),
-        Ok(Err(BytesRejection::FailedToBufferBody(FailedToBufferBody::LengthLimitError(_)))) => {
-            Err(Problem::new(ProblemType::PayloadTooLarge, format!("a body has at most {MAX_BODY} bytes")))
-        }
+    match tokio::time::timeout(BODY_TIMEOUT, collect(request)).await {
+        Ok(Ok(Some(body))) => Ok(body),
+        Ok(Ok(None)) => Err(Problem::new(ProblemType::PayloadTooLarge, format!("a body has at most {MAX_BODY} bytes"))),
         Ok(Err(_)) => Err(unreadable("the body did not arrive whole")),
         Err(_) => Err(unreadable(format!("the body did not arrive within {} seconds", BODY_TIMEOUT.as_secs()))),
     }
+}
+
+/// `None`: it is too long. It is read to its end all the same, unless that is far: a sender whose connection is closed
+/// while it still sends, such as a proxy, mostly never sees the answer.
+async fn collect(request: Request) -> Result<Option<Bytes>, axum::Error> {
+    let stated = request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+    if stated.is_some_and(|length: u64| length > MAX_IGNORED as u64) {
+        return Ok(None);
+    }
+    let mut chunks = request.into_body().into_data_stream();
+    let (mut body, mut length) = (BytesMut::new(), 0);
+    while let Some(chunk) = chunks.try_next().await? {
+        length += chunk.len();
+        if length > MAX_IGNORED {
+            break;
+        }
+        if length <= MAX_BODY {
+            body.extend_from_slice(&chunk);
+        }
+    }
+    Ok((length <= MAX_BODY).then(|| body.freeze()))
 }
 
 fn check_type(headers: &HeaderMap) -> Result<(), Problem> {

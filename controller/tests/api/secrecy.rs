@@ -44,6 +44,9 @@ fn confidential() -> serde_json::Value {
 #[tokio::test(flavor = "current_thread")]
 async fn secrets_are_in_no_answer_and_in_no_log() {
     let log = Captured::default();
+    // With a single subscriber, what another test's thread logs first would ask that thread's alone whether anybody
+    // listens, and be heard here no more.
+    let _second = tracing::Dispatch::new(tracing_subscriber::registry());
     let subscriber = tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(log.clone()).finish();
     let _guard = tracing::subscriber::set_default(subscriber);
     let stack = Stack::start().await;

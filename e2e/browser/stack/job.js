@@ -30,10 +30,11 @@ try {
   terminal.isQuiet();
   console.log('ok');
 } catch (error) {
-  const folder = process.env.CLISCALE_EVIDENCE_DIR;
-  if (folder && terminal) await terminal.page.screenshot({ path: join(folder, 'browser.png') });
   console.error(error);
   process.exitCode = 1;
+  const folder = process.env.CLISCALE_EVIDENCE_DIR;
+  // What went wrong may be why there is no picture either.
+  if (folder && terminal) await terminal.page.screenshot({ path: join(folder, 'browser.png') }).catch(() => {});
 } finally {
   await browser.close();
 }

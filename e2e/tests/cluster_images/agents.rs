@@ -1,10 +1,11 @@
 //! The runner's image in the hardened pod: what agents do to their surroundings works there, and so does an agent.
 
-use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
-use serde_json::json;
+use aws_lc_rs::digest::{SHA512, digest};
+use base64::prelude::{BASE64_STANDARD, Engine as _};
+use serde_json::{Value, json};
 use session::frames::TTY_R1;
 use testkit::archive_server::Reply;
 use testkit::cluster::code::{tar_gz, zip};
@@ -90,24 +91,24 @@ async fn packages_install_for_the_user_and_commits_have_an_author() -> Result<()
         .await
 }
 
-/// A tarball of the agent that `e2e/agents` pins, as npm itself packs it; fetched here, since pods need no registry.
-async fn agent(name: &str) -> Result<Vec<u8>> {
+/// An agent as `e2e/agents` pins it: its version, and its tarball, which is fetched here since pods need no registry.
+async fn agent(name: &str) -> Result<(String, Vec<u8>)> {
+    let lock: Value = serde_json::from_str(include_str!("../../agents/package-lock.json"))?;
+    let pinned = &lock["packages"][format!("node_modules/{name}")];
+    let text = |field: &str| pinned[field].as_str().with_context(|| format!("no {field} of {name} is pinned"));
     let folder = tempfile::tempdir()?;
-    let pins = Path::new(env!("CARGO_MANIFEST_DIR")).join("agents");
-    for file in ["package.json", "package-lock.json"] {
-        std::fs::copy(pins.join(file), folder.path().join(file))?;
-    }
-    let installed = format!("./node_modules/{name}");
-    for arguments in [
-        &["ci", "--omit=optional", "--ignore-scripts", "--no-fund", "--no-audit", "--prefer-offline"][..],
-        &["pack", "--ignore-scripts", &installed],
-    ] {
-        let npm = Command::new("npm").args(arguments).current_dir(folder.path()).kill_on_drop(true).output().await?;
-        anyhow::ensure!(npm.status.success(), "npm {arguments:?}: {}", String::from_utf8_lossy(&npm.stderr));
-    }
-    let packed = std::fs::read_dir(folder.path())?.filter_map(|entry| Some(entry.ok()?.path()));
-    let packed = packed.into_iter().find(|path| path.extension().is_some_and(|extension| extension == "tgz"));
-    Ok(std::fs::read(packed.context("a tarball")?)?)
+    let npm = Command::new("npm")
+        .args(["pack", "--prefer-offline", &format!("{name}@{}", text("version")?)])
+        .current_dir(folder.path())
+        .kill_on_drop(true)
+        .output()
+        .await?;
+    anyhow::ensure!(npm.status.success(), "npm pack: {}", String::from_utf8_lossy(&npm.stderr));
+    let written = std::fs::read_dir(folder.path())?.next().context("a tarball")??;
+    let tarball = std::fs::read(written.path())?;
+    let found = BASE64_STANDARD.encode(digest(&SHA512, &tarball));
+    assert_eq!(format!("sha512-{found}"), text("integrity")?);
+    Ok((text("version")?.to_owned(), tarball))
 }
 
 #[tokio::test]
@@ -116,14 +117,12 @@ async fn a_real_agent_installs_with_npm_and_tells_its_version() -> Result<()> {
         .limit("memory", "1Gi", "64Mi")
         .limit("ephemeral-storage", "1Gi", "1Mi")
         .run(async |stack| {
-            let lock = include_str!("../../agents/package-lock.json");
-            let lock: serde_json::Value = serde_json::from_str(lock)?;
             let name = "@google/gemini-cli";
-            let version = lock["packages"][format!("node_modules/{name}")]["version"].as_str().context("a version")?;
+            let (version, tarball) = agent(name).await?;
             let script = "npm install --global --offline --omit=optional --no-audit --no-fund ./agent.tgz\n\
                           echo \"version=$(gemini --version)\"\n";
             let begin = Instant::now();
-            let shown = run(stack, script, &[("code/agent.tgz", &agent(name).await?)]).await?;
+            let shown = run(stack, script, &[("code/agent.tgz", &tarball)]).await?;
             assert!(shown.contains(&format!("version={version}")), "{shown}");
             println!(
                 "{name} {version} tells its version {:.1} s after it was asked for",
