@@ -5,8 +5,8 @@
 # tests build the same targets so, on bases of their own.
 ARG RUST_IMAGE=rust:1.95-bookworm
 ARG NODE_IMAGE=node:22-bookworm-slim
-# What controller and gateway stand on: a C library, and neither shell nor package manager.
-ARG SERVICE_IMAGE=gcr.io/distroless/cc-debian12
+# What controller and gateway stand on: a C library is all that they need, so a distroless one does as well.
+ARG SERVICE_IMAGE=debian:bookworm-slim
 # What sessions' commands find: a Debian with Node.js 20 or later and npm.
 ARG RUNNER_IMAGE=${NODE_IMAGE}
 

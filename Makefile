@@ -51,4 +51,4 @@ fmt: ## format the Rust code
 
 clean: ## remove everything that was built
 	cargo clean
-	rm -rf gateway/web/dist gateway/web/node_modules e2e/browser/node_modules sample-cli/node_modules
+	rm -rf gateway/web/dist gateway/web/node_modules e2e/browser/node_modules sample-cli/node_modules screen/tests/xterm/node_modules

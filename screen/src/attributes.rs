@@ -77,7 +77,8 @@ impl Pen {
     pub fn drawn(&self) -> Self {
         let mut pen = *self;
         if self.bg & bg::EXTENDED == 0 {
-            pen.extended = Extended::default();
+            // Without the mark an underline is a single one.
+            pen.extended = Extended { style: u8::from(self.fg & fg::UNDERLINE != 0), ..Extended::default() };
         }
         if self.fg & fg::UNDERLINE == 0 {
             pen.extended.style = 0;

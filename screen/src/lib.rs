@@ -8,7 +8,8 @@
 //! # Why this is an emulator of its own
 //!
 //! A snapshot is as good as its reader agrees with its writer, and the reader is xterm.js 6 with its grapheme addon. No
-//! emulator in a crate agrees with it: `ED 2` that scrolls the screen away instead of erasing it, lines re-wrapped
+//! emulator in a crate agrees with it; alacritty_terminal 0.26 ends with other text or another cursor in 26 of 58 probes
+//! of a few bytes each: `ED 2` that scrolls the screen away instead of erasing it, lines re-wrapped
 //! elsewhere, widths of emoji, what a wrap pending at the edge does to the next sequence, insert and delete at half a
 //! wide character, national character sets, `DECSCA`, columns shifted, the screens of modes 47 and 1047, what a restored
 //! cursor restores, what reset leaves. Every one of these moves text on one side and not on the other, for good. So this

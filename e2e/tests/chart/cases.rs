@@ -58,7 +58,7 @@ const OPTIONS: &[(&str, &str)] = &[
     ),
     (
         "registry",
-        "images.registry=europe-docker.pkg.dev/project/cliscale,images.tag=v1,images.pullPolicy=Always,\
+        "images.registry=registry.example/project/cliscale,images.tag=v1,images.pullPolicy=Always,\
          images.pullSecrets[0]=given-registry,runner.prepull.enabled=true",
     ),
     ("digest", "controller.image.digest=sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"),

@@ -13,7 +13,7 @@ use crate::cases;
 use crate::objects::{Objects, containers, each, name, parse, pod};
 use crate::tools::{NAMESPACE, RELEASE, Tools, read, root};
 
-const REGISTRY: &str = "europe-docker.pkg.dev/project/cliscale";
+const REGISTRY: &str = "registry.example/project/cliscale";
 const DIGEST: &str = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 const NAME: &str = "term.example";
 

@@ -10,13 +10,14 @@ pub(crate) struct Colours {
     pub palette: BTreeMap<u8, Rgb>,
     /// Foreground, background, cursor.
     pub special: [Option<Rgb>; 3],
-    /// Whether a program ever changed one: a reset terminal may have kept it.
+    /// Whether a program ever changed one, or back: a reset terminal may have kept it.
     pub touched: bool,
 }
 
 impl Colours {
     /// Carries out a colour command; queries in it are left to whoever answers them.
     pub fn command(&mut self, number: u32, text: &str) {
+        self.touched |= matches!(number, 104 | 110..=112);
         match number {
             4 => {
                 let mut slots = text.split(';');

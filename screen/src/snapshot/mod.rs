@@ -23,7 +23,8 @@ const RESET: &str = "\x18\x1bc";
 pub enum Gap {
     /// On the alternate screen, a wrap is pending in a column that was erased since.
     WrapPendingOverBlank,
-    /// One half of a wide character stands alone, or parts of clusters were put together that do not belong together.
+    /// One half of a wide character stands alone, or parts of clusters were put together that do not belong together,
+    /// or the last two columns are blanks that kept more than a background.
     IrregularCell,
     /// A restored cursor left the pen with an underline or a link that its other attributes do not know of, or a
     /// character set that no level has, and what was saved has changed since. The pen draws as it should until the
@@ -188,6 +189,10 @@ impl Writer<'_> {
             // The mark of a link without the link: any will do.
             self.control("\x1b]8;;-\x1b\\");
         }
+        if underlined && !marked {
+            // Restored without its style, the underline keeps its mark until a link is closed.
+            self.control("\x1b7\x1b[m\x1b8\x1b]8;;\x1b\\");
+        }
         if let Some(charset) = charset {
             self.control(&format!("\x1b({}", char::from(charset)));
         }
@@ -195,8 +200,9 @@ impl Writer<'_> {
             self.control(" ");
         }
         self.control("\x1b7");
-        if marked && !underlined {
+        if marked != underlined {
             self.control("\x1b]8;;\x1b\\");
+            self.forget_pen();
         }
         if charset.is_some() {
             self.control("\x1b(B");

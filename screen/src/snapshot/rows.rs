@@ -30,6 +30,10 @@ pub(super) fn is_regular(line: &Line, at: usize, cols: usize) -> bool {
     joined && whole && state.width() == width
 }
 
+fn is_blank(line: &Line, at: usize) -> bool {
+    !line.has_content(at) && line.width(at) == 1
+}
+
 /// Whether a cell without text has more than a background.
 fn is_styled_blank(line: &Line, at: usize) -> bool {
     let cell = line.cell(at);
@@ -77,6 +81,9 @@ impl Writer<'_> {
                 self.styled_blank_at_end(line);
                 dirty = (dirty + 1).min(self.cols);
             }
+            if styled_end && is_styled_blank(line, self.cols - 2) {
+                self.gap(Gap::IrregularCell);
+            }
             self.draw_line(line, dirty);
             if stand_in && index + 1 == self.rows && at >= self.rows {
                 // Only the stand-in has been scrolled off so far.
@@ -104,7 +111,7 @@ impl Writer<'_> {
         let pen = to.pen(0).drawn();
         let drawable = is_regular(to, 0, self.cols) && first.has_content();
         if let Some(from) = from
-            && self.x < self.cols
+            && (self.x < self.cols || is_blank(from, self.cols - 1))
         {
             // The last column is free. Only a wide character wraps there, and leaves it free as the pen is.
             let free = from.pen(self.cols - 1).drawn();

@@ -1,8 +1,10 @@
-//! The screen held to xterm.js. Needs node and `npm ci` in tests/xterm: skipped by name without, failing under `CI=true`.
+//! The screen held to xterm.js. Most of this needs node and `npm ci` in tests/xterm: skipped by name without, failing
+//! under `CI=true`.
 
 mod cuts;
 mod fixtures;
 mod queries;
 mod reference;
+mod replay;
 mod streams;
 mod table;

@@ -125,7 +125,7 @@ export class Reference {
     const style = fg & 0x10000000 ? (marked ? marked.underlineStyle : 1) : 0;
     const link = marked?.urlId ? this.core._oscLinkService.getLinkData(marked.urlId) : undefined;
     const parts = [words(fg & ~0x10000000, bg & ~0x10000000)];
-    if (style) parts.push(`underline ${style} ${marked ? colour(marked.underlineColor) : ''}`);
+    if (style) parts.push(`underline ${style} ${marked ? colour(marked.underlineColor) : '-'}`);
     if (link) parts.push(`link ${link.id ?? ''} ${link.uri}`);
     return parts.join(' ');
   }
