@@ -13,6 +13,8 @@ use crate::wire::{Follower, opcode};
 
 /// One TLS record's worth. Larger ones gain little and are paid for by every connection.
 const BUFFER: usize = 16 * 1024;
+/// Our runner pings its clients at least every 25 seconds: one that sent nothing for this long is gone with its machine.
+pub const RUNNER_DEAD_AFTER: Duration = Duration::from_secs(65);
 /// How long one side may go on after the other has closed in good order.
 const HALF_CLOSED: Duration = Duration::from_secs(5);
 
@@ -46,15 +48,19 @@ pub struct Bridged<C> {
     pub client: C,
 }
 
-/// Copies until one side ends or `drain` is cancelled; then at most `drain_for` is waited for a frame's end.
-pub async fn run<C, R>(
-    client: C,
-    runner: R,
-    held: &[u8],
-    traffic: &Traffic,
-    drain: &CancellationToken,
-    drain_for: Duration,
-) -> Bridged<C>
+/// What ends a bridge beside its two sides.
+#[derive(Clone, Copy)]
+pub struct Limits<'a> {
+    /// Cancelled when the bridge has to go.
+    pub drain: &'a CancellationToken,
+    /// How long a frame that is under way then may take to its end.
+    pub drain_for: Duration,
+    /// How long nothing may come from the runner; without it, for ever.
+    pub silence: Option<Duration>,
+}
+
+/// Copies until one side ends or a limit is reached. `held` is what the client said before.
+pub async fn run<C, R>(client: C, runner: R, held: &[u8], traffic: &Traffic, limits: Limits<'_>) -> Bridged<C>
 where
     C: AsyncRead + AsyncWrite + Unpin,
     R: AsyncRead + AsyncWrite + Unpin,
@@ -64,11 +70,11 @@ where
     let mut down = Downstream::default();
     let ending = {
         let upward = copy_up(&mut client_reads, &mut runner_writes, held, traffic);
-        let downward = down.copy(&mut runner_reads, &mut client_writes, traffic, drain);
+        let downward = down.copy(&mut runner_reads, &mut client_writes, traffic, limits);
         tokio::pin!(upward, downward);
         let forced = async {
-            drain.cancelled().await;
-            sleep(drain_for).await;
+            limits.drain.cancelled().await;
+            sleep(limits.drain_for).await;
         };
         let both = async {
             tokio::select! {
@@ -134,6 +140,17 @@ where
     }
 }
 
+async fn read_within<R: AsyncRead + Unpin>(
+    limit: Option<Duration>,
+    reader: &mut R,
+    buffer: &mut [u8],
+) -> io::Result<usize> {
+    match limit {
+        Some(limit) => timeout(limit, reader.read(buffer)).await.unwrap_or_else(|late| Err(late.into())),
+        None => reader.read(buffer).await,
+    }
+}
+
 /// The way down, and what is known of its frames.
 #[derive(Default)]
 struct Downstream {
@@ -160,7 +177,7 @@ impl Downstream {
         runner: &mut R,
         client: &mut C,
         traffic: &Traffic,
-        drain: &CancellationToken,
+        Limits { drain, silence, .. }: Limits<'_>,
     ) -> Ending
     where
         R: AsyncRead + Unpin,
@@ -171,7 +188,7 @@ impl Downstream {
             let read = tokio::select! {
                 biased;
                 () = drain.cancelled(), if self.boundary() != Boundary::Nothing => return Ending::Drained,
-                read = runner.read(&mut buffer) => read,
+                read = read_within(silence, runner, &mut buffer) => read,
             };
             let chunk = match read {
                 Ok(0) if self.closed => {

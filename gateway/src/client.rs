@@ -10,7 +10,7 @@ use hyper_util::rt::TokioIo;
 use session::frames::{Exit, ServerFrame, Wire, close};
 use session::state::Ended;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, timeout};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::wire::{self, Follower, MAX_CONTROL, opcode};
@@ -19,6 +19,8 @@ use crate::wire::{self, Follower, MAX_CONTROL, opcode};
 pub const MAX_HELD: usize = 64 * 1024;
 /// Keeps proxies from closing a connection on which nothing else happens.
 const PING_EVERY: Duration = Duration::from_secs(20);
+/// A client that sent nothing for this long, no answer to a ping either, is gone. Two pings fit in with time to spare.
+const DEAD_AFTER: Duration = Duration::from_secs(65);
 /// The gateway's own frames are short; a client that takes none of them for this long is gone.
 const SEND_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a client may take to answer a close frame.
@@ -55,6 +57,7 @@ pub struct ClientSocket {
     wire: Wire,
     early: Early,
     ping: Interval,
+    heard: Instant,
     drain: CancellationToken,
 }
 
@@ -74,7 +77,7 @@ impl ClientSocket {
     fn with(io: Io, wire: Wire, early: Early, drain: CancellationToken) -> Self {
         let mut ping = interval_at(Instant::now() + PING_EVERY, PING_EVERY);
         ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Self { io, wire, early, ping, drain }
+        Self { io, wire, early, ping, heard: Instant::now(), drain }
     }
 
     pub fn wire(&self) -> Wire {
@@ -97,10 +100,14 @@ impl ClientSocket {
             tokio::select! {
                 done = &mut work => return Ok(done),
                 () = self.drain.cancelled() => return Err(Interrupt::Draining),
+                () = sleep_until(self.heard + DEAD_AFTER) => {
+                    return Err(Interrupt::Failed(io::ErrorKind::TimedOut.into()));
+                }
                 _ = self.ping.tick() => self.write(&wire::server_frame(opcode::PING, b"")).await?,
                 read = self.io.read_buf(&mut buffer) => match read {
                     Ok(0) => return Err(Interrupt::Closed(None)),
                     Ok(_) => {
+                        self.heard = Instant::now();
                         let pongs = self.take_early(&buffer)?;
                         buffer.clear();
                         if !pongs.is_empty() {

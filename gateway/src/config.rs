@@ -13,6 +13,9 @@ use url::Url;
 
 use crate::{DEFAULT_ISSUER, GatewayConfig, Origin};
 
+/// What of the time to stop is kept for the terminal that is let go of last, at most.
+const LAST_TERMINAL: Duration = Duration::from_secs(8);
+
 /// The gateway of CLI Scale: serves the terminal page and connects it to the session's runner.
 #[derive(Debug, Parser)]
 #[command(name = "cliscale-gateway", version)]
@@ -49,7 +52,7 @@ pub struct Flags {
     /// Seconds between not being ready any more and stopping, in which balancers can hear of it
     #[arg(long, env = "CLISCALE_SHUTDOWN_DELAY_SECS", default_value = "0", value_name = "SECONDS")]
     shutdown_delay_secs: String,
-    /// Seconds that stopping may take
+    /// Seconds that stopping may take, over most of which the open terminals are sent to other gateways
     #[arg(long, env = "CLISCALE_DRAIN_SECS", default_value = "10", value_name = "SECONDS")]
     drain_secs: String,
     /// text or json
@@ -103,6 +106,7 @@ impl Flags {
         let log_format = settings.read::<LogFormat>("--log-format", &self.log_format);
         settings.finish(|| {
             let drain = drain?;
+            let last = (drain / 2).min(LAST_TERMINAL);
             Some(GatewaySettings {
                 listen: listen?,
                 admin: admin?,
@@ -117,8 +121,9 @@ impl Flags {
                     public: PublicAddress { public_url, trusted_proxy_hops: trusted_proxy_hops? },
                     embed_origins,
                     max_connections: max_connections?,
-                    // The other half is for the closing handshakes.
-                    drain_timeout: drain / 2,
+                    drain_spread: drain - last,
+                    // The other half is for its closing handshake.
+                    drain_timeout: last / 2,
                     issuer: self.issuer.clone(),
                     ..GatewayConfig::default()
                 },
@@ -187,7 +192,22 @@ mod tests {
         .unwrap();
         assert_eq!(settings.listen.port(), 8080);
         assert_eq!(settings.gateway.embed_origins.len(), 2);
-        assert_eq!(settings.gateway.drain_timeout, Duration::from_secs(5));
         assert_eq!(settings.shutdown_delay, Duration::ZERO);
+    }
+
+    #[test]
+    fn the_last_terminal_has_time_to_go_whatever_the_drain_time() {
+        for (secs, spread, frame) in [(1, 500, 250), (10, 5_000, 2_500), (60, 52_000, 4_000)] {
+            let settings = check(&[
+                "--database-url=sqlite:/d/cliscale.db",
+                "--encryption-key-file=/d/key",
+                "--jwks-url=http://c/.well-known/jwks.json",
+                &format!("--drain-secs={secs}"),
+            ])
+            .unwrap()
+            .gateway;
+            let expected = (Duration::from_millis(spread), Duration::from_millis(frame));
+            assert_eq!((settings.drain_spread, settings.drain_timeout), expected, "{secs}");
+        }
     }
 }

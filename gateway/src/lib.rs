@@ -6,6 +6,7 @@ mod assets;
 mod bridge;
 mod client;
 pub mod config;
+mod drain;
 mod handshake;
 mod jwks;
 mod keys;
@@ -27,6 +28,7 @@ use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use service::metrics::Metrics;
+use service::shutdown::Stopping;
 use service::{Problem, PublicAddress, Shutdown};
 use session::{ProblemType, SessionId};
 use store::Store;
@@ -37,6 +39,7 @@ pub use jwks::{HttpJwks, JwksError, JwksSource};
 pub use origin::{InvalidOrigin, Origin};
 
 use admission::Admission;
+use drain::Drain;
 use keys::KeyCache;
 use metrics::GatewayMetrics;
 use page::Page;
@@ -57,7 +60,9 @@ pub struct GatewayConfig {
     pub max_connections: usize,
     /// From the 101 answer until the connection must have taken it.
     pub handshake_timeout: Duration,
-    /// How long a frame that is under way when stopping begins may take to its end.
+    /// How long the open terminals are let go of when this stops, one after the other; zero is all at once.
+    pub drain_spread: Duration,
+    /// How long a frame that is under way when its terminal has to go may take to its end.
     pub drain_timeout: Duration,
     /// Whose tokens are believed.
     pub issuer: String,
@@ -70,6 +75,7 @@ impl Default for GatewayConfig {
             embed_origins: Vec::new(),
             max_connections: 5_000,
             handshake_timeout: Duration::from_secs(10),
+            drain_spread: Duration::ZERO,
             drain_timeout: Duration::from_secs(5),
             issuer: DEFAULT_ISSUER.to_owned(),
         }
@@ -87,6 +93,7 @@ struct Inner {
     page: Page,
     metrics: GatewayMetrics,
     shutdown: Shutdown,
+    drain: Drain,
     room: Arc<Semaphore>,
     refusals: Arc<Semaphore>,
 }
@@ -105,6 +112,12 @@ impl Gateway {
         let stop = shutdown.token();
         shutdown.spawn(async move { refreshed.keep_fresh(stop).await });
         let verifier = TokenVerifier::new(keys, config.issuer.clone());
+        let drain = Drain::default();
+        let (draining, stop, spread) = (drain.clone(), shutdown.token(), config.drain_spread);
+        shutdown.spawn(async move {
+            stop.cancelled().await;
+            draining.run(spread).await;
+        });
         Self(Arc::new(Inner {
             admission: Admission::new(Arc::clone(&store), verifier),
             page: Page::new(&config.embed_origins),
@@ -114,7 +127,14 @@ impl Gateway {
             config,
             store,
             shutdown,
+            drain,
         }))
+    }
+
+    /// What a server of nothing but this router stops by: it serves until every terminal has been let go of, so that
+    /// whoever comes meanwhile is told why it cannot stay.
+    pub fn stopping(&self) -> Stopping {
+        Stopping { leaving: self.0.shutdown.leaving(), stop: self.0.drain.finished() }
     }
 
     /// `/ws/...`

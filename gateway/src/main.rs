@@ -8,6 +8,7 @@ use clap::Parser;
 use gateway::config::{Flags, GatewaySettings};
 use gateway::{Gateway, HttpJwks};
 use service::metrics::Metrics;
+use service::shutdown::Stopping;
 use service::{HealthState, Problem, ServeLimits, Shutdown, serve};
 use session::ProblemType;
 use store::SealKey;
@@ -36,8 +37,10 @@ async fn run(settings: GatewaySettings) -> anyhow::Result<()> {
 
     let public = gateway.router().merge(health.router()).fallback(refuse_path);
     let admin = metrics.router().merge(health.router());
-    serve_on(settings.listen, "clients", public, &shutdown).await?;
-    serve_on(settings.admin, "metrics and health", admin, &shutdown).await?;
+    let closing = gateway.stopping();
+    serve_on(settings.listen, "clients", public, &shutdown, closing.clone()).await?;
+    // To the same end: draining is worth watching.
+    serve_on(settings.admin, "metrics and health", admin, &shutdown, closing).await?;
     shutdown.token().cancelled().await;
     if !shutdown.finish(settings.drain).await {
         tracing::warn!("connections were still open when the time to stop was over");
@@ -50,11 +53,12 @@ async fn serve_on(
     what: &str,
     router: Router,
     shutdown: &Shutdown,
+    stopping: Stopping,
 ) -> anyhow::Result<()> {
     let listener =
         TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address} for {what}"))?;
     tracing::info!(address = %listener.local_addr()?, what, "listening");
-    shutdown.spawn(serve(listener, router, ServeLimits::default(), shutdown.stopping()));
+    shutdown.spawn(serve(listener, router, ServeLimits::default(), stopping));
     Ok(())
 }
 

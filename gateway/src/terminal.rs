@@ -13,6 +13,7 @@ use session::frames::{ServerFrame, Wire, close};
 use session::{ProblemType, SessionId};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
 
 use crate::admission::{Admitted, explain, session_unknown};
 use crate::bridge::{self, Boundary, Ending};
@@ -30,6 +31,7 @@ mod code {
 
 /// Why a terminal that was there is not any more, for clients that come back.
 const RUNNER_LOST: &str = "runner_lost";
+const DRAINING: &str = "draining";
 /// How long a session whose runner vanished may take to be recorded as ended.
 const END_PATIENCE: Duration = Duration::from_secs(3);
 
@@ -50,7 +52,29 @@ pub async fn open_terminal(
     };
     match admit(&gateway, session, token.as_deref(), &offers, request.headers()).await {
         Ok((admitted, permit)) => accept(gateway, admitted, permit, accepted, upgrade),
-        Err(problem) => refuse(&gateway, problem, &offers, accepted, upgrade),
+        Err(refusal) => refuse(&gateway, refusal, &offers, accepted, upgrade),
+    }
+}
+
+/// Why nobody enters: the HTTP answer, and what a client of ours is closed with instead.
+struct Refusal {
+    problem: Problem,
+    code: u16,
+    reason: &'static str,
+}
+
+impl Refusal {
+    /// As an open terminal is told: it comes at once, to another gateway.
+    fn draining() -> Self {
+        let problem = Problem::new(ProblemType::Unavailable, "this gateway is stopping").retry_after(1);
+        Self { problem, code: close::DRAINING, reason: DRAINING }
+    }
+}
+
+impl From<Problem> for Refusal {
+    fn from(problem: Problem) -> Self {
+        let kind = problem.kind;
+        Self { problem, code: kind.close_code(), reason: kind.as_str() }
     }
 }
 
@@ -61,14 +85,14 @@ async fn admit(
     token: Option<&str>,
     offers: &Offers,
     headers: &HeaderMap,
-) -> Result<(Admitted, OwnedSemaphorePermit), Problem> {
+) -> Result<(Admitted, OwnedSemaphorePermit), Refusal> {
     let config = &gateway.config;
     if !origin::may_connect(headers, &config.public, &config.embed_origins) {
-        return Err(explain(ProblemType::ForbiddenOrigin));
+        return Err(explain(ProblemType::ForbiddenOrigin).into());
     }
     let session = session.ok_or_else(session_unknown)?;
     if gateway.shutdown.is_stopping() {
-        return Err(Problem::new(ProblemType::Unavailable, "this gateway is stopping").retry_after(1));
+        return Err(Refusal::draining());
     }
     let permit = Arc::clone(&gateway.room).try_acquire_owned().map_err(|_| explain(ProblemType::TooManyConnections))?;
     let admitted = gateway.admission.admit(session, token, offers).await?;
@@ -92,8 +116,10 @@ fn accept(
         let (session, client) = (admitted.route.session, admitted.client);
         let by = match timeout(gateway.config.handshake_timeout, upgrade).await {
             Ok(Ok(upgraded)) => {
-                let socket = ClientSocket::new(TokioIo::new(upgraded), admitted.wire, gateway.shutdown.token());
-                serve_terminal(&gateway, socket, admitted).await
+                // What drains is this terminal alone; the others have moments of their own.
+                let place = gateway.drain.enter();
+                let socket = ClientSocket::new(TokioIo::new(upgraded), admitted.wire, place.told().clone());
+                serve_terminal(&gateway, socket, admitted, place.told()).await
             }
             Ok(Err(_)) | Err(_) => EndedBy::ClientError,
         };
@@ -108,7 +134,7 @@ fn accept(
 /// the HTTP status; so does everybody whose request was no handshake, or while very many are being refused.
 fn refuse(
     gateway: &Arc<Inner>,
-    problem: Problem,
+    Refusal { problem, code, reason }: Refusal,
     offers: &Offers,
     mut accepted: Response,
     upgrade: OnUpgrade,
@@ -125,7 +151,7 @@ fn refuse(
     gateway.shutdown.spawn(async move {
         if let Ok(Ok(upgraded)) = timeout(patience, upgrade).await {
             let socket = ClientSocket::new(TokioIo::new(upgraded), Wire::TtyR1, drain);
-            socket.close(kind.close_code(), kind.as_str()).await;
+            socket.close(code, reason).await;
         }
         drop(permit);
     });
@@ -133,7 +159,12 @@ fn refuse(
 }
 
 /// An admitted connection's whole life. Answers who ended it.
-async fn serve_terminal(gateway: &Inner, mut client: ClientSocket, admitted: Admitted) -> EndedBy {
+async fn serve_terminal(
+    gateway: &Inner,
+    mut client: ClientSocket,
+    admitted: Admitted,
+    drain: &CancellationToken,
+) -> EndedBy {
     let began = Instant::now();
     if let Some(tickets) = &admitted.tickets
         && let Err(interrupt) = client.send(&ServerFrame::Tickets(tickets.clone())).await
@@ -159,9 +190,14 @@ async fn serve_terminal(gateway: &Inner, mut client: ClientSocket, admitted: Adm
     };
     gateway.metrics.waited(began.elapsed());
     let (io, held) = client.into_parts();
-    let drain = gateway.shutdown.token();
-    let bridged = bridge::run(io, runner, &held, &gateway.metrics.traffic, &drain, gateway.config.drain_timeout).await;
-    let client = ClientSocket::after_bridge(bridged.client, admitted.wire, drain);
+    let limits = bridge::Limits {
+        drain,
+        drain_for: gateway.config.drain_timeout,
+        // A stock ttyd may have been told not to ping.
+        silence: (admitted.route.wire == Wire::TtyR1).then_some(bridge::RUNNER_DEAD_AFTER),
+    };
+    let bridged = bridge::run(io, runner, &held, &gateway.metrics.traffic, limits).await;
+    let client = ClientSocket::after_bridge(bridged.client, admitted.wire, drain.clone());
     match bridged.ending {
         Ending::ClientClosed => EndedBy::ClientClosed,
         Ending::ClientError(error) => {
@@ -219,7 +255,7 @@ async fn interrupted(client: ClientSocket, interrupt: Interrupt) -> EndedBy {
             EndedBy::ClientRefused
         }
         Interrupt::Draining => {
-            client.close(close::DRAINING, "draining").await;
+            client.close(close::DRAINING, DRAINING).await;
             EndedBy::Drained
         }
     }

@@ -1,7 +1,7 @@
 //! One attached connection, in ttyd's wire or in `tty.r1`: a reader that types and resizes, and a writer that follows
 //! the stream at its own pace. They run side by side, so that a client which is slow to read can still interrupt.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::extract::ws::{CloseFrame, Message, WebSocket};
 use bytes::Bytes;
@@ -10,7 +10,7 @@ use futures_util::{SinkExt, StreamExt};
 use session::Role;
 use session::frames::{ClientFrame, Hello, ServerFrame, Size, StartMode, Wire, close};
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep_until, timeout};
 use tokio_tungstenite::tungstenite;
 
 use crate::clients::{InputRefused, Leave};
@@ -20,8 +20,8 @@ use crate::terminal::{Attach, Cursor, Step, Terminal, Viewer};
 
 const HELLO_LIMIT: Duration = Duration::from_secs(10);
 const PING_EVERY: Duration = Duration::from_secs(25);
-/// A peer that neither sent anything nor answered a ping for this long is gone.
-const DEAD_AFTER: Duration = Duration::from_secs(60);
+/// A peer that sent nothing for this long, no answer to a ping either, is gone. Two pings fit in with time to spare.
+const DEAD_AFTER: Duration = Duration::from_secs(65);
 /// How long a peer may take to answer a close.
 const CLOSE_LIMIT: Duration = Duration::from_secs(5);
 /// Output in one message.
@@ -91,6 +91,7 @@ async fn attend(sink: &mut Sink, stream: &mut Stream, terminal: &Terminal, who: 
         biased;
         told = told_to_leave(&mut leave) => Some(told),
         done = read_frames(stream, &viewer, &flow) => done,
+        () = silence(flow.subscribe()), if who.wire == Wire::TtyR1 => None,
         done = write_frames(&mut writer, terminal, cursor, start, flow.subscribe()) => done,
     }
 }
@@ -100,6 +101,18 @@ async fn told_to_leave(leave: &mut watch::Receiver<Leave>) -> (u16, &'static str
         Ok(Some(told)) => told,
         // The terminal forgot this connection without a word; that happens only after it was detached.
         _ => std::future::pending().await,
+    }
+}
+
+/// Returns when nothing came for too long. A client of ours is heard of even while it is sent a flood, by what it
+/// acknowledges; a stock one need not be, so it is judged by its pongs when there is nothing to send.
+async fn silence(flow: watch::Receiver<Flow>) {
+    loop {
+        let heard = flow.borrow().heard;
+        if heard.elapsed() >= DEAD_AFTER {
+            return;
+        }
+        sleep_until(heard + DEAD_AFTER).await;
     }
 }
 
@@ -254,10 +267,14 @@ async fn follow(
     let mut floor = start.off;
     let mut changes = terminal.changes();
     writer.start(start).await?;
-    let mut ping = tokio::time::interval(jittered(PING_EVERY, 0.8, 1.0));
-    ping.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    ping.tick().await;
+    let ping_every = jittered(PING_EVERY, 0.8, 1.0);
+    let mut next_ping = Instant::now() + ping_every;
     loop {
+        // In a flood too, or a client that acknowledges nothing would not be heard of.
+        if Instant::now() >= next_ping {
+            next_ping = Instant::now() + ping_every;
+            writer.send(Message::Ping(Bytes::new())).await?;
+        }
         changes.mark_unchanged();
         let now = *flow.borrow_and_update();
         if now.accepted > acknowledged && writer.wire == Wire::TtyR1 {
@@ -289,17 +306,14 @@ async fn follow(
             Step::UpToDate => tokio::select! {
                 _ = changes.changed() => {}
                 _ = flow.changed() => {}
-                _ = ping.tick() => check_alive(writer, &flow).await?,
+                () = sleep_until(next_ping) => check_alive(&flow)?,
             },
         }
     }
 }
 
-async fn check_alive(writer: &mut Writer<'_>, flow: &watch::Receiver<Flow>) -> Result<(), Gone> {
-    if flow.borrow().heard.elapsed() > DEAD_AFTER {
-        return Err(Gone);
-    }
-    writer.send(Message::Ping(Bytes::new())).await
+fn check_alive(flow: &watch::Receiver<Flow>) -> Result<(), Gone> {
+    if flow.borrow().heard.elapsed() < DEAD_AFTER { Ok(()) } else { Err(Gone) }
 }
 
 /// Says goodbye and waits for the answer: closing a socket with unread input resets it, and with it may go what the

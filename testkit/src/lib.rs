@@ -6,6 +6,7 @@ pub mod cluster;
 pub mod connector;
 pub mod fake_controller;
 pub mod git_server;
+pub mod nginx;
 pub mod plain_http;
 pub mod postgres;
 pub mod stack;

@@ -37,7 +37,8 @@ pub struct Harness {
     pub metrics: Metrics,
     pub shutdown: Shutdown,
     pub database: PathBuf,
-    _dir: tempfile::TempDir,
+    config: GatewayConfig,
+    dir: Arc<tempfile::TempDir>,
 }
 
 impl Harness {
@@ -49,15 +50,29 @@ impl Harness {
         let dir = tempfile::tempdir().unwrap();
         let database = dir.path().join("cliscale.db");
         let store = Arc::new(SqliteStore::open(&database, SealKey::random().unwrap()).await.unwrap());
-        let jwks = Arc::new(TestJwks::default());
-        let metrics = Metrics::default();
-        let shutdown = Shutdown::new();
-        let gateway =
-            Gateway::new(config, Arc::clone(&store) as Arc<dyn Store>, jwks.clone(), &metrics, shutdown.clone());
+        Self::serve(config, store, Arc::default(), database, Arc::new(dir)).await
+    }
+
+    /// A further gateway of the same installation.
+    pub async fn another(&self) -> Self {
+        let (store, jwks, dir) = (Arc::clone(&self.store), Arc::clone(&self.jwks), Arc::clone(&self.dir));
+        Self::serve(self.config.clone(), store, jwks, self.database.clone(), dir).await
+    }
+
+    async fn serve(
+        config: GatewayConfig,
+        store: Arc<SqliteStore>,
+        jwks: Arc<TestJwks>,
+        database: PathBuf,
+        dir: Arc<tempfile::TempDir>,
+    ) -> Self {
+        let (metrics, shutdown) = (Metrics::default(), Shutdown::new());
+        let dynamic = Arc::clone(&store) as Arc<dyn Store>;
+        let gateway = Gateway::new(config.clone(), dynamic, jwks.clone(), &metrics, shutdown.clone());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        shutdown.spawn(service::serve(listener, gateway.router(), ServeLimits::default(), shutdown.token()));
-        Self { address, store, jwks, metrics, shutdown, database, _dir: dir }
+        shutdown.spawn(service::serve(listener, gateway.router(), ServeLimits::default(), gateway.stopping()));
+        Self { address, store, jwks, metrics, shutdown, database, config, dir }
     }
 
     /// A session that waits for a runner, which has not called home.

@@ -2,6 +2,7 @@
 
 mod admission;
 mod bridge;
+mod drain;
 mod harness;
 mod keys;
 mod page;
@@ -9,5 +10,6 @@ mod peer;
 mod runner;
 mod secrecy;
 mod signer;
+mod tickets;
 mod upgrade;
 mod waiting;

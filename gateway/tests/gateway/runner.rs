@@ -45,6 +45,11 @@ impl FakeRunner {
     }
 
     pub async fn shake_hands(stream: TcpStream) -> Attached {
+        Self::try_to_shake_hands(stream).await.unwrap()
+    }
+
+    /// `None` when the gateway gave up meanwhile.
+    pub async fn try_to_shake_hands(stream: TcpStream) -> Option<Attached> {
         stream.set_nodelay(true).unwrap();
         let (mut headers, mut path) = (HeaderMap::new(), String::new());
         #[allow(clippy::result_large_err, reason = "the callback's type is tungstenite's")]
@@ -55,8 +60,8 @@ impl FakeRunner {
             response.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, chosen);
             Ok(response)
         };
-        let socket = tokio_tungstenite::accept_hdr_async(stream, callback).await.unwrap();
-        Attached { socket, path, headers }
+        let socket = tokio_tungstenite::accept_hdr_async(stream, callback).await.ok()?;
+        Some(Attached { socket, path, headers })
     }
 }
 
@@ -67,6 +72,14 @@ impl Attached {
 
     pub async fn output(&mut self, text: &'static str) {
         self.send(&ServerFrame::Output(Bytes::from_static(text.as_bytes()))).await;
+    }
+
+    /// The next message, unless the client leaves without one.
+    pub async fn message_if_any(&mut self) -> Option<Bytes> {
+        match soon("a client's message or end", self.socket.next()).await {
+            Some(Ok(Message::Binary(bytes))) => Some(bytes),
+            _ => None,
+        }
     }
 
     /// The next message, as bytes.

@@ -105,9 +105,14 @@ export class Connection {
     if (this.current.kind === 'waiting' || (this.current.kind === 'refused' && this.current.retry)) this.connect();
   }
 
-  /** The network has changed under an open socket, which may be dead without knowing it. */
+  /**
+   * The network has changed under a socket, which may be dead without knowing it. An attempt with the token is left
+   * alone: if it got through, a second one would find the token used.
+   */
   networkChanged(): void {
-    if (this.current.kind === 'open' && this.deps.store.get().ticket !== null && !this.exited) this.connect();
+    const { kind } = this.current;
+    const replaceable = kind === 'open' || (kind === 'connecting' && this.enteredWith === 'ticket');
+    if (replaceable && this.deps.store.get().ticket !== null && !this.exited) this.connect();
     else this.retryNow();
   }
 

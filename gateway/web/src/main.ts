@@ -11,6 +11,9 @@ import { Status } from './status';
 import { TabStore } from './storage';
 import { TerminalView } from './terminal';
 import { followVisualViewport } from './viewport';
+import { watchForSleep } from './wake';
+
+const UNANSWERED_LOOK_MS = 2_000;
 
 const address = readAddress(window.location);
 // Before anything else: the token must not stay where a look over the shoulder, the history or a screenshot finds it.
@@ -63,10 +66,26 @@ function listenToPage(): void {
     return false;
   });
   new ResizeObserver(() => session.sizing.pageResized()).observe(host);
-  window.addEventListener('online', () => connection.networkChanged());
-  document.addEventListener('visibilitychange', () => {
-    if (document.visibilityState === 'visible') connection.retryNow();
+  listenToNetwork();
+}
+
+/** What hints at a connection that is lost, or possible again, before the connection itself can know. */
+function listenToNetwork(): void {
+  const lookForSleep = watchForSleep(() => connection.networkChanged());
+  window.addEventListener('offline', () => status.offline(true));
+  window.addEventListener('online', () => {
+    status.offline(false);
+    connection.networkChanged();
   });
+  document.addEventListener('visibilitychange', () => {
+    if (document.visibilityState !== 'visible') return;
+    lookForSleep();
+    connection.retryNow();
+  });
+  setInterval(() => {
+    if (session.unanswered) connection.networkChanged();
+  }, UNANSWERED_LOOK_MS);
+  status.offline(!navigator.onLine);
 }
 
 listenToPage();

@@ -27,6 +27,9 @@ import type { TerminalView } from './terminal';
 const PAUSE_ABOVE = 2 * 1024 * 1024;
 const RESUME_BELOW = 256 * 1024;
 
+/** What is typed is confirmed at once by a server that is there, unless its program has stopped reading long ago. */
+const UNANSWERED_MS = 15_000;
+
 export class TerminalSession {
   readonly sizing: Sizing;
   readonly stream = new StreamPosition();
@@ -37,6 +40,8 @@ export class TerminalSession {
   private connection: Connection | null = null;
   private unparsed = 0;
   private paused = false;
+  /** Since when typed bytes wait for the server to say anything at all. */
+  private waitingSince: number | null = null;
 
   constructor(
     private readonly view: TerminalView,
@@ -67,13 +72,20 @@ export class TerminalSession {
 
   disconnected(): void {
     this.stream.disconnected();
+    this.waitingSince = null;
+  }
+
+  /** Whether the connection seems dead: no page is told of a network that vanished, but this one has typed in vain. */
+  get unanswered(): boolean {
+    return this.waitingSince !== null && Date.now() - this.waitingSince > UNANSWERED_MS;
   }
 
   /** From the terminal: typed, or an answer. */
   input(bytes: Uint8Array): void {
     if (this.role === 'viewer' || this.exit) return;
     if (this.wire !== TTY_R1) {
-      this.connection?.send(encodeInput(bytes));
+      // A stock server counts no input, so nothing can be kept for it: it might arrive twice.
+      if (!this.connection?.send(encodeInput(bytes))) this.status.notice('Not connected: what you type is not kept.');
       return;
     }
     const parts = this.stream.input(bytes);
@@ -82,6 +94,7 @@ export class TerminalSession {
   }
 
   frame(message: ArrayBuffer): void {
+    if (this.waitingSince !== null) this.waitingSince = Date.now();
     const frame = decodeServerFrame(message);
     switch (frame?.type) {
       case 'output':
@@ -93,7 +106,9 @@ export class TerminalSession {
       case 'resized':
         return this.view.inOrder(() => this.sizing.serverResized(frame.size));
       case 'inputAck':
-        return this.stream.confirm(frame.offset);
+        this.stream.confirm(frame.offset);
+        if (!this.stream.unconfirmedInput) this.waitingSince = null;
+        return;
       case 'waiting':
         this.status.waiting(frame.text);
         return this.setStage(frame.stage);
@@ -111,6 +126,7 @@ export class TerminalSession {
     this.view.setReadOnly(start.role === 'viewer');
     this.status.role(start.role);
     if (start.mode !== 'delta') this.view.resetTo(start);
+    if (this.stream.drops(start)) this.status.notice('The program was started anew. What you typed for the earlier one was not sent.');
     const toSend = this.stream.start(start);
     this.sizing.startStream(start.role, start);
     this.sendInput(toSend);
@@ -156,6 +172,8 @@ export class TerminalSession {
   }
 
   private sendInput(parts: InputPart[]): void {
-    for (const part of parts) this.connection?.send(encodeInputAt(part.offset, part.bytes));
+    for (const part of parts) {
+      if (this.connection?.send(encodeInputAt(part.offset, part.bytes))) this.waitingSince ??= Date.now();
+    }
   }
 }

@@ -10,8 +10,11 @@ const NOTICE_MS = 8_000;
 export class Status {
   private readonly announce = element('announce');
   private readonly notices = element('notice');
-  private noticeTimer: ReturnType<typeof setTimeout> | null = null;
-  private countdown: ReturnType<typeof setInterval> | null = null;
+  /** Of the notice that is shown: its end, or its next look at the clock. */
+  private timer: ReturnType<typeof setTimeout> | null = null;
+  private link: ConnectionState = { kind: 'connecting', attempt: 0 };
+  private retryAt = 0;
+  private isOffline = false;
   private outputSeen = false;
   private ending = false;
 
@@ -68,9 +71,11 @@ export class Status {
     this.notice(`The first ${amount} of the output are no longer kept.`);
   }
 
+  /** Something to know for a while; what the connection has to say comes back afterwards. */
   notice(text: string): void {
     this.showNotice(text, false);
-    this.noticeTimer = setTimeout(() => this.hideNotice(), NOTICE_MS);
+    this.timer = setTimeout(() => this.showLink(), NOTICE_MS);
+    this.say(text);
   }
 
   ended(exit: Exit | null): void {
@@ -85,17 +90,26 @@ export class Status {
     this.say(`${title}. ${detail}`);
   }
 
+  /** What the browser believes of its network. It may be wrong, so attempts go on. */
+  offline(offline: boolean): void {
+    if (this.isOffline === offline) return;
+    this.isOffline = offline;
+    this.showLink();
+  }
+
   connection(state: ConnectionState): void {
-    this.hideNotice();
+    this.link = state;
+    this.retryAt = Date.now() + (state.kind === 'waiting' ? state.delayMs : 0);
     element('card').hidden = true;
     const link = element('link');
     link.dataset.link = document.body.dataset.link = state.kind;
     element('link-text').textContent = linkText(state);
+    this.showLink();
     switch (state.kind) {
       case 'open':
         return this.say('Connected');
       case 'waiting':
-        return this.showRetry(state);
+        return this.say(`${this.why(state)} Trying again.`);
       case 'refused':
         return this.showCard(state.slug, state.retry);
       case 'ended':
@@ -104,21 +118,36 @@ export class Status {
     }
   }
 
-  private showRetry(state: Extract<ConnectionState, { kind: 'waiting' }>): void {
-    const why = {
-      lost: this.outputSeen || state.attempt === 1 ? 'The connection was lost.' : 'The server cannot be reached.',
-      unavailable: 'The server cannot take this connection just now.',
-      draining: 'The server is being replaced; the session goes on.',
-    }[state.why];
-    const at = Date.now() + state.delayMs;
-    const tell = () => {
-      const seconds = Math.max(0, Math.ceil((at - Date.now()) / 1000));
-      element('notice-text').textContent = seconds > 0 ? `${why} Next try in ${seconds} s.` : `${why} Trying again.`;
-    };
-    this.showNotice(why, true);
-    tell();
-    this.countdown = setInterval(tell, 1000);
-    this.say(`${why} Trying again.`);
+  /** The notice that the connection's state asks for, if it asks for any. */
+  private showLink(): void {
+    this.hideNotice();
+    const state = this.link;
+    if (state.kind === 'waiting') {
+      this.showNotice('', true);
+      const tell = () => {
+        const seconds = Math.max(0, Math.ceil((this.retryAt - Date.now()) / 1000));
+        const next = seconds > 0 ? `Attempt ${state.attempt} in ${seconds} s.` : `Attempt ${state.attempt}.`;
+        element('notice-text').textContent = `${this.why(state)} ${next}`;
+      };
+      tell();
+      this.timer = setInterval(tell, 250);
+    } else if (state.kind === 'connecting' && state.attempt > 0) {
+      this.showNotice(`Connecting again, attempt ${state.attempt}.`, false);
+    } else if (state.kind === 'open' && this.isOffline) {
+      this.showNotice('This browser has no network. The terminal goes on when it is back.', false);
+    }
+  }
+
+  private why(state: Extract<ConnectionState, { kind: 'waiting' }>): string {
+    if (this.isOffline) return 'This browser has no network.';
+    switch (state.why) {
+      case 'lost':
+        return this.outputSeen || state.attempt === 1 ? 'The connection was lost.' : 'The server cannot be reached.';
+      case 'unavailable':
+        return 'The server cannot take this connection just now.';
+      case 'draining':
+        return 'The server is being replaced; the session goes on.';
+    }
   }
 
   private showCard(slug: string, retry: boolean): void {
@@ -151,8 +180,9 @@ export class Status {
   }
 
   private hideNotice(): void {
-    if (this.noticeTimer !== null) clearTimeout(this.noticeTimer);
-    if (this.countdown !== null) clearInterval(this.countdown);
+    // One kind of number in browsers, and either function clears both.
+    if (this.timer !== null) clearTimeout(this.timer);
+    this.timer = null;
     this.notices.hidden = true;
   }
 

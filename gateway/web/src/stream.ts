@@ -45,6 +45,10 @@ export class StreamPosition {
     return this.sid;
   }
 
+  get unconfirmedInput(): boolean {
+    return this.unconfirmed.length > 0;
+  }
+
   /** For the hello. None until a stream is known: its content must be in this page's memory for offsets to mean anything. */
   resume(client: string): Resume | null {
     if (this.sid === null) return null;
@@ -53,6 +57,11 @@ export class StreamPosition {
 
   disconnected(): void {
     this.live = false;
+  }
+
+  /** Whether taking this up gives input up that was meant for another program. */
+  drops(start: Start): boolean {
+    return this.sid !== null && start.sid !== this.sid && this.unconfirmed.length > 0;
   }
 
   /** Takes the server's position up. Gives the input to send now. */

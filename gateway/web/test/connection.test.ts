@@ -191,6 +191,18 @@ describe('coming back', () => {
     expect(sockets[0]!.closed).toBe(true);
   });
 
+  it('replaces an attempt when the network changes under it, unless that may have used the token up', () => {
+    const { last, connection, sockets } = entered();
+    last().end(1006);
+    connection.retryNow();
+    connection.networkChanged();
+    expect(sockets).toHaveLength(3);
+    expect(sockets[1]!.closed).toBe(true);
+    const first = setUp({ token: 't' });
+    first.connection.networkChanged();
+    expect(first.sockets).toHaveLength(1);
+  });
+
   it('counts attempts up while none holds, and starts anew after one that did', () => {
     const { last, connection } = entered();
     for (const attempt of [1, 2, 3]) {

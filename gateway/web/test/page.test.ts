@@ -53,6 +53,50 @@ describe('the status', () => {
     expect(find('end').classList.contains('failed')).toBe(true);
   });
 
+  it('says which attempt comes when, and what it is doing meanwhile', () => {
+    vi.useFakeTimers();
+    const retry = vi.fn();
+    const status = new Status(retry);
+    status.hasOutput();
+    const text = () => find('notice-text').textContent;
+    status.connection({ kind: 'waiting', attempt: 3, delayMs: 4000, why: 'lost' });
+    expect(text()).toBe('The connection was lost. Attempt 3 in 4 s.');
+    vi.advanceTimersByTime(2100);
+    expect(text()).toBe('The connection was lost. Attempt 3 in 2 s.');
+    find('notice-button').click();
+    expect(retry).toHaveBeenCalledOnce();
+    status.connection({ kind: 'connecting', attempt: 3 });
+    expect(text()).toBe('Connecting again, attempt 3.');
+    expect(find('notice-button').hidden).toBe(true);
+    status.connection({ kind: 'open', wire: 'tty.r1' });
+    expect(find('notice').hidden).toBe(true);
+    vi.useRealTimers();
+  });
+
+  it('comes back to the connection after another notice', () => {
+    vi.useFakeTimers();
+    const status = new Status(() => {});
+    status.connection({ kind: 'waiting', attempt: 2, delayMs: 60_000, why: 'unavailable' });
+    status.notice('Copied.');
+    expect(find('notice-text').textContent).toBe('Copied.');
+    vi.advanceTimersByTime(8_000);
+    expect(find('notice-text').textContent).toContain('Attempt 2 in 52 s.');
+    vi.useRealTimers();
+  });
+
+  it('says that the browser has no network, whatever the connection believes', () => {
+    const status = new Status(() => {});
+    status.connection({ kind: 'open', wire: 'tty.r1' });
+    status.offline(true);
+    expect(find('notice-text').textContent).toContain('no network');
+    status.connection({ kind: 'waiting', attempt: 1, delayMs: 900, why: 'lost' });
+    expect(find('notice-text').textContent).toBe('This browser has no network. Attempt 1 in 1 s.');
+    status.offline(false);
+    expect(find('notice-text').textContent).toContain('The connection was lost.');
+    status.connection({ kind: 'open', wire: 'tty.r1' });
+    expect(find('notice').hidden).toBe(true);
+  });
+
   it('shows a hostile title, link or message as text', () => {
     const status = new Status(() => {});
     status.linkHint('<img src=x>');

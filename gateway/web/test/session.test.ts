@@ -1,5 +1,5 @@
 // One session, frame by frame: what reaches the terminal, and what is sent back.
-import { beforeEach, describe, expect, it, vi } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { Connection } from '../src/connection';
 import { TerminalSession } from '../src/session';
 import type { Status } from '../src/status';
@@ -65,6 +65,50 @@ beforeEach(() => {
   store = new TabStore('id', null);
   session = new TerminalSession(view as unknown as TerminalView, status as unknown as Status, store);
   session.use({ send: (frame: Uint8Array) => (sent.push(readable(frame)), true), noteExit } as unknown as Connection);
+});
+
+describe('a connection that may be dead', () => {
+  beforeEach(() => void vi.useFakeTimers());
+  afterEach(() => void vi.useRealTimers());
+  const ack = (offset: number) => {
+    const frame = new Uint8Array(9);
+    frame[0] = 'K'.charCodeAt(0);
+    new DataView(frame.buffer).setBigUint64(1, BigInt(offset));
+    session.frame(frame.buffer);
+  };
+
+  it('is not suspected while nothing was typed, or while anything comes', () => {
+    start();
+    vi.advanceTimersByTime(600_000);
+    expect(session.unanswered).toBe(false);
+    session.input(bytes('x'));
+    for (let seconds = 0; seconds < 60; seconds += 10) {
+      vi.advanceTimersByTime(10_000);
+      receive('0', 'busy');
+    }
+    expect(session.unanswered).toBe(false);
+  });
+
+  it('is suspected when what was typed is answered by nothing', () => {
+    start();
+    session.input(bytes('x'));
+    ack(1);
+    session.input(bytes('y'));
+    vi.advanceTimersByTime(15_000);
+    expect(session.unanswered).toBe(false);
+    vi.advanceTimersByTime(1);
+    expect(session.unanswered).toBe(true);
+    session.disconnected();
+    expect(session.unanswered).toBe(false);
+  });
+
+  it('is not suspected once all that was typed is confirmed', () => {
+    start();
+    session.input(bytes('xy'));
+    ack(2);
+    vi.advanceTimersByTime(600_000);
+    expect(session.unanswered).toBe(false);
+  });
 });
 
 describe('on tty.r1', () => {

@@ -129,3 +129,16 @@ describe('input', () => {
     expect(stream.input(bytes('c'))!.map((part) => part.offset)).toEqual([100]);
   });
 });
+
+describe('another program', () => {
+  it('does not get what was typed for the one before, which is said', () => {
+    const stream = new StreamPosition();
+    stream.start(start());
+    stream.disconnected();
+    stream.input(bytes('rm'));
+    expect(stream.drops(start())).toBe(false);
+    expect(stream.drops(start({ sid: 'other' }))).toBe(true);
+    expect(stream.start(start({ sid: 'other' }))).toEqual([]);
+    expect(stream.drops(start({ sid: 'third' }))).toBe(false);
+  });
+});

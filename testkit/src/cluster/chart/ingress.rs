@@ -8,6 +8,8 @@ use std::net::SocketAddr;
 use anyhow::{Context, Result, bail};
 use k8s_openapi::api::networking::v1::{HTTPIngressPath, Ingress, IngressBackend, IngressRule};
 
+use crate::nginx::HEAD;
+
 const ANNOTATIONS: &str = "nginx.ingress.kubernetes.io/";
 /// Annotations of others, which mean nothing to an ingress controller.
 const FOREIGN: &[&str] = &["meta.helm.sh/", "cert-manager.io/", "helm.sh/"];
@@ -114,16 +116,7 @@ pub fn configuration(
     if spec.rules.iter().flatten().all(|rule| rule.host.is_some()) {
         servers.push_str(&server(None, "location / { return 404; }\n", false, listeners));
     }
-    let mut text = String::from(
-        "worker_processes 1;\ndaemon off;\nmaster_process off;\npid nginx.pid;\nerror_log logs/nginx-error.log info;\n\
-         events { worker_connections 1024; }\nhttp {\n\
-         # Without queries: tokens are in them.\n\
-         log_format plain '$msec $remote_addr $request_method $uri $status $upstream_addr $upstream_status $request_time';\n\
-         access_log logs/nginx-access.log plain;\nserver_tokens off;\nkeepalive_timeout 75s;\n\
-         client_body_temp_path body;\nproxy_temp_path proxy;\nfastcgi_temp_path fastcgi;\nuwsgi_temp_path uwsgi;\n\
-         scgi_temp_path scgi;\n\
-         map $http_upgrade $connection_upgrade { default upgrade; '' ''; }\n",
-    );
+    let mut text = String::from(HEAD);
     for (name, address) in &upstreams {
         writeln!(text, "upstream {name} {{ server {address}; keepalive 32; }}")?;
     }

@@ -33,16 +33,17 @@ pub struct Installation {
     folder: TempDir,
     proxies: AtomicUsize,
     values: AtomicUsize,
+    database_server: OnceCell<Server>,
     /// The volume that was made, if one had to be.
     volume: OnceCell<(String, Option<String>)>,
 }
 
-/// A database outside of the cluster, on this machine. Its server ends with it.
+/// A database outside of the cluster, on this machine. Its server is the installation's, so that a failure leaves it
+/// until what there is to look at was kept.
 pub struct ExternalDatabase {
     /// As pods reach it, with TLS.
     pub url: String,
     pub database: TestDatabase,
-    _server: Server,
 }
 
 impl Installation {
@@ -51,7 +52,8 @@ impl Installation {
         std::fs::create_dir(folder.path().join("logs"))?;
         let code = Code::start(kubernetes.host).await?;
         let (proxies, values) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        Ok(Self { kubernetes, code, tools, folder, proxies, values, volume: OnceCell::new() })
+        let (database_server, volume) = (OnceCell::new(), OnceCell::new());
+        Ok(Self { kubernetes, code, tools, folder, proxies, values, database_server, volume })
     }
 
     pub(super) async fn remove(self) -> Result<()> {
@@ -81,9 +83,8 @@ impl Installation {
             "requests": { "cpu": "10m", "memory": "16Mi", "ephemeral-storage": "1Mi" },
             "limits": { "cpu": "2", "memory": "256Mi", "ephemeral-storage": "256Mi" },
         });
-        let registry = std::env::var("CLISCALE_E2E_REGISTRY").unwrap_or_else(|_| "localhost".to_owned());
         json!({
-            "images": { "registry": registry, "tag": "e2e" },
+            "images": { "registry": registry(), "tag": "e2e" },
             "controller": { "resources": resources },
             "gateway": { "resources": resources },
             "migration": { "resources": resources, "backoffLimit": 0 },
@@ -106,7 +107,7 @@ impl Installation {
             volume::provide(&self.kubernetes, &data).await
         };
         let (class, _) = self.volume.get_or_try_init(provide).await?;
-        let image = json!({ "repository": "cliscale-postgres", "tag": "e2e" });
+        let image = json!({ "repository": format!("{}/cliscale-postgres", registry()), "tag": "e2e" });
         Ok(json!({
             "postgresql": { "enabled": true, "image": image, "storage": { "size": "1Gi", "className": class } },
         }))
@@ -114,10 +115,10 @@ impl Installation {
 
     pub async fn external_database(&self) -> Result<ExternalDatabase> {
         let host: IpAddr = self.kubernetes.host;
-        let server = Server::start_on(host).await?;
+        let server = self.database_server.get_or_try_init(|| Server::start_on(host)).await?;
         let database = server.empty_database().await?;
         let url = server.url_at(&format!("{host}:{}", server.port()), &database.name, "sslmode=require");
-        Ok(ExternalDatabase { url, database, _server: server })
+        Ok(ExternalDatabase { url, database })
     }
 
     /// `helm VERB cliscale ...`, in the test's namespace.
@@ -178,4 +179,9 @@ fn merge(into: &mut Value, more: &Value) {
         }
         (into, more) => *into = more.clone(),
     }
+}
+
+/// Where the tests' images are.
+fn registry() -> String {
+    std::env::var("CLISCALE_E2E_REGISTRY").unwrap_or_else(|_| "localhost".to_owned())
 }

@@ -27,7 +27,7 @@ use super::{evidence, test_name};
 pub async fn run(test: impl AsyncFnOnce(&Installation) -> Result<()>) -> Result<()> {
     let Some(kubernetes) = Kubernetes::of_environment().await? else { return Ok(()) };
     let Some(tools) = Tools::of_environment()? else { return Ok(()) };
-    if crate::postgres::missing() || proxy::missing() {
+    if crate::postgres::missing() || crate::nginx::missing() {
         return Ok(());
     }
     let name = test_name();

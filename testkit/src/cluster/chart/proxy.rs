@@ -3,39 +3,16 @@
 
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::path::Path;
-use std::process::Stdio;
-use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use k8s_openapi::api::core::v1::{Secret, Service};
 use k8s_openapi::api::networking::v1::Ingress;
 use kube::api::ListParams;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
-use tokio::net::TcpStream;
-use tokio::process::{Child, Command};
 
 use super::ingress::{self, Listeners};
 use crate::cluster::kubernetes::Kubernetes;
-use crate::stack::SOON;
-
-/// Where Debian has it; root's path alone leads there.
-const NGINX: &[&str] = &["/usr/sbin/nginx", "/usr/local/sbin/nginx", "/usr/bin/nginx"];
-
-fn program() -> Option<&'static Path> {
-    NGINX.iter().map(Path::new).find(|path| path.exists())
-}
-
-/// Whether nginx is not installed here. Then the test that asks is skipped by name, except under CI, where that fails
-/// it.
-pub(super) fn missing() -> bool {
-    if program().is_some() {
-        return false;
-    }
-    let test = crate::cluster::test_name();
-    assert!(std::env::var("CI").as_deref() != Ok("true"), "{test}: nginx is missing");
-    println!("skipped: {test}: nginx is not installed (sudo apt-get install nginx-light)");
-    true
-}
+use crate::nginx::Nginx;
 
 /// Serves until dropped.
 pub struct IngressProxy {
@@ -43,13 +20,13 @@ pub struct IngressProxy {
     pub https: SocketAddr,
     /// Who signed the certificate, in PEM.
     pub authority: String,
-    process: Child,
+    _nginx: Nginx,
 }
 
 impl IngressProxy {
     /// In front of one Ingress as it is now. `folder` gets what nginx needs; its logs are in `folder/logs`.
     pub async fn start(kubernetes: &Kubernetes, ingress: &str, folder: &Path) -> Result<Self> {
-        std::fs::create_dir_all(folder.join("logs"))?;
+        std::fs::create_dir_all(folder)?;
         let ingress = kubernetes.api::<Ingress>().get(ingress).await?;
         let services = kubernetes.api::<Service>().list(&ListParams::default()).await?.items;
         let authority = write_certificate(kubernetes, &ingress, folder).await?;
@@ -58,11 +35,8 @@ impl IngressProxy {
         let listeners = Listeners { http, https, certificate: path("certificate.pem"), key: path("key.pem") };
         let resolve = |service: &str, port: &str| resolve(&services, service, port);
         let configuration = ingress::configuration(&ingress, resolve, &listeners).context("the Ingress")?;
-        std::fs::write(folder.join("nginx.conf"), configuration)?;
-        let process = spawn(folder)?;
-        let mut proxy = Self { http, https, authority, process };
-        proxy.wait_until_it_serves(folder).await?;
-        Ok(proxy)
+        let nginx = Nginx::start(folder, &configuration, https).await?;
+        Ok(Self { http, https, authority, _nginx: nginx })
     }
 
     /// The address for clients that speak plain HTTP.
@@ -74,19 +48,6 @@ impl IngressProxy {
     pub fn secure_url(&self) -> String {
         format!("https://{}", self.https)
     }
-
-    async fn wait_until_it_serves(&mut self, folder: &Path) -> Result<()> {
-        let deadline = Instant::now() + SOON;
-        while TcpStream::connect(self.https).await.is_err() {
-            let ended = self.process.try_wait()?;
-            if ended.is_some() || Instant::now() > deadline {
-                let log = std::fs::read_to_string(folder.join("logs/nginx-error.log")).unwrap_or_default();
-                bail!("nginx does not serve ({ended:?}): {log}");
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-        Ok(())
-    }
 }
 
 /// On the address by which pods see this machine, too.
@@ -94,17 +55,6 @@ fn free_ports(host: IpAddr) -> Result<(SocketAddr, SocketAddr)> {
     // Both are held until both are known. Another process may take one in between; then nginx does not start.
     let (first, second) = (TcpListener::bind((host, 0))?, TcpListener::bind((host, 0))?);
     Ok((first.local_addr()?, second.local_addr()?))
-}
-
-/// Ends with the test's thread, however that ends.
-fn spawn(folder: &Path) -> Result<Child> {
-    let log = std::fs::File::create(folder.join("logs/nginx-output.log"))?;
-    let mut command = Command::new("setpriv");
-    command.args(["--pdeathsig", "KILL", "--"]).arg(program().context("nginx")?);
-    command.arg("-p").arg(folder).arg("-c").arg(folder.join("nginx.conf"));
-    command.arg("-e").arg(folder.join("logs/nginx-error.log"));
-    command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
-    command.kill_on_drop(true).spawn().context("starting nginx")
 }
 
 fn resolve(services: &[Service], name: &str, port: &str) -> Option<SocketAddr> {
