@@ -109,7 +109,10 @@ fn filled_in(word: &str, page: &Page) -> String {
     let mut names: Vec<_> = known.keys().copied().collect();
     names.sort_by_key(|name| std::cmp::Reverse(name.len()));
     for name in names.iter().chain(&names) {
-        let value = shlex::split(known[name]).and_then(|words| words.into_iter().next()).unwrap_or_default();
+        let value = match known[name].starts_with("$(") {
+            true => "example".to_owned(),
+            false => shlex::split(known[name]).and_then(|words| words.into_iter().next()).unwrap_or_default(),
+        };
         text = text.replace(&format!("${{{name}}}"), &value).replace(&format!("${name}"), &value);
     }
     if text.contains('$') { "example".to_owned() } else { text }
