@@ -306,14 +306,12 @@ async fn follow(
             Step::UpToDate => tokio::select! {
                 _ = changes.changed() => {}
                 _ = flow.changed() => {}
-                () = sleep_until(next_ping) => check_alive(&flow)?,
+                () = sleep_until(next_ping) => {}
+                // Whoever has nothing to take answers pings, on either wire.
+                () = sleep_until(now.heard + DEAD_AFTER) => return Err(Gone),
             },
         }
     }
-}
-
-fn check_alive(flow: &watch::Receiver<Flow>) -> Result<(), Gone> {
-    if flow.borrow().heard.elapsed() < DEAD_AFTER { Ok(()) } else { Err(Gone) }
 }
 
 /// Says goodbye and waits for the answer: closing a socket with unread input resets it, and with it may go what the

@@ -4,17 +4,24 @@
 import assert from 'node:assert/strict';
 
 const WAIT_MS = 30_000;
+/** Where pods come and go, so do network devices, and Chromium then gives up what it is just loading. */
+const NETWORK_CHANGED = /ERR_NETWORK_CHANGED/;
+const LOADS = 5;
 
 export class TerminalPage {
   /** Complaints: console errors, exceptions, violations of the content security policy. */
   complaints = [];
+  /** How often something was given up because the machine's network had changed. */
+  networkChanges = 0;
   /** Every address that was asked for. */
   requests = [];
 
   constructor(page) {
     this.page = page;
     page.on('console', (message) => {
-      if (message.type() === 'error') this.complaints.push(message.text());
+      if (message.type() !== 'error') return;
+      if (NETWORK_CHANGED.test(message.text())) this.networkChanges++;
+      else this.complaints.push(message.text());
     });
     page.on('pageerror', (error) => this.complaints.push(`${error}`));
     page.on('request', (request) => this.requests.push(request.url()));
@@ -25,8 +32,25 @@ export class TerminalPage {
   static async open(browser, url, options = {}) {
     const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, ...options });
     const terminal = new TerminalPage(await context.newPage());
-    await terminal.page.goto(url);
+    await terminal.load(() => terminal.page.goto(url));
     return terminal;
+  }
+
+  reload() {
+    return this.load(() => this.page.reload());
+  }
+
+  /** Loads the page, again where the machine's network changed meanwhile. */
+  async load(attempt) {
+    for (let left = LOADS - 1; ; left--) {
+      const changes = this.networkChanges;
+      try {
+        await attempt();
+        if (this.networkChanges === changes || left === 0) return;
+      } catch (error) {
+        if (left === 0 || !NETWORK_CHANGED.test(error.message)) throw error;
+      }
+    }
   }
 
   close() {

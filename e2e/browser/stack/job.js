@@ -1,6 +1,8 @@
 // The whole job in a browser, on a stack that somebody else started: `node stack/job.js TERMINAL_URL`, where the session
 // runs `node index.js run` of sample-cli. Types an answer, sees that nobody else gets in by the same link, reloads,
-// and finishes with exit code 6. CLISCALE_E2E_ANY_CERTIFICATE lets the address be one of https that nobody vouches for. What goes wrong is said on standard error, with a picture where CLISCALE_EVIDENCE_DIR names a folder.
+// and finishes with exit code 6. CLISCALE_E2E_ANY_CERTIFICATE lets the address be one of
+// https that nobody vouches for. What goes wrong is said on standard error, with a picture where CLISCALE_EVIDENCE_DIR
+// names a folder.
 
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
@@ -23,7 +25,7 @@ try {
   assert.match(await stranger.says('#card'), /already been used.*fresh one/);
   await stranger.close();
 
-  await terminal.page.reload();
+  await terminal.reload();
   await terminal.shows(/Considering "from the browser"/);
   await terminal.type('exit 6\n');
   assert.match(await terminal.says('#end'), /exit code 6/);

@@ -36,7 +36,8 @@ fn keep_logs(logs: &Path, folder: &Path) -> Result<()> {
             continue;
         }
         std::fs::copy(&path, folder.join(name))?;
-        let text = std::fs::read_to_string(&path)?;
+        // A picture may be among them.
+        let text = String::from_utf8_lossy(&std::fs::read(&path)?).into_owned();
         let loud = text.lines().filter(|line| line.contains("\"WARN\"") || line.contains("\"ERROR\""));
         let loud: Vec<&str> = loud.collect();
         for line in loud.iter().skip(loud.len().saturating_sub(PRINTED)) {
