@@ -41,6 +41,8 @@ async fn two_viewers_see_the_same_and_a_viewer_cannot_type_or_resize() {
     let rig = Rig::running("stty -echo; while read line; do echo \"got $line\"; stty size; done").await;
     let mut operator = rig.operator("a").await;
     let mut viewer = rig.attach("b", "viewer", TTY_R1).await;
+    // Until it is attached, the connection after it could come before it.
+    viewer.wait_until(SOON, "a start", |c| !c.starts.is_empty()).await.unwrap();
     viewer.type_text("from the viewer\n").await.unwrap();
     viewer.resize(33, 11).await.unwrap();
     // Its frames are handled in order, so both were seen before this connection is replaced.
