@@ -33,7 +33,6 @@ pub mod life;
 pub mod oom;
 pub mod profile;
 pub mod pty;
-pub mod queries;
 pub mod reports;
 pub mod ring;
 pub mod server;

@@ -25,8 +25,9 @@ pub fn write(home: &Path) -> io::Result<()> {
 fn text(path: &[u8]) -> Vec<u8> {
     let mut text =
         b"# The image's own PATH, which login shells set anew, and the programs of this user.\nlacking=\n".to_vec();
-    for folder in path.split(|byte| *byte == b':').filter(|folder| !folder.is_empty()) {
-        let folder = quoted(folder);
+    // No variable holds a NUL, which is all that cannot be quoted.
+    let folders = path.split(|byte| *byte == b':').filter(|folder| !folder.is_empty());
+    for folder in folders.filter_map(|folder| shlex::bytes::try_quote(folder).ok()) {
         text.extend_from_slice(b"case \":$PATH:\" in *:");
         text.extend_from_slice(&folder);
         text.extend_from_slice(b":*) ;; *) lacking=\"$lacking\"");
@@ -37,19 +38,6 @@ fn text(path: &[u8]) -> Vec<u8> {
         format!("PATH=\"$HOME/{OWN_PROGRAMS}:$lacking$PATH\"\nunset lacking\nexport PATH\n").as_bytes(),
     );
     text
-}
-
-/// As one word of a shell.
-fn quoted(text: &[u8]) -> Vec<u8> {
-    let mut word = b"'".to_vec();
-    for byte in text {
-        match byte {
-            b'\'' => word.extend_from_slice(b"'\\''"),
-            other => word.push(*other),
-        }
-    }
-    word.push(b'\'');
-    word
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use axum::extract::ws::{CloseFrame, Message, WebSocket};
 use bytes::Bytes;
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
+use screen::QueryFilter;
 use session::Role;
 use session::frames::{ClientFrame, Hello, ServerFrame, Size, StartMode, Wire, close};
 use tokio::sync::watch;
@@ -15,7 +16,6 @@ use tokio_tungstenite::tungstenite;
 
 use crate::clients::{InputRefused, Leave};
 use crate::controller::jittered;
-use crate::queries::QueryFilter;
 use crate::terminal::{Attach, Cursor, Step, Terminal, Viewer};
 
 const HELLO_LIMIT: Duration = Duration::from_secs(10);

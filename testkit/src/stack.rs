@@ -8,10 +8,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
+use session::frames::TTY_R1;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
 use crate::api::Api;
+use crate::terminal_client::TerminalClient;
 
 /// How long anything that should happen soon may take on a loaded machine.
 pub const SOON: Duration = Duration::from_secs(30);
@@ -165,6 +167,26 @@ impl Stack {
         self.child.start_kill()?;
         self.child.wait().await?;
         Ok(())
+    }
+}
+
+/// What a server's `/metrics` says after a session with a terminal: everything that can be counted was counted then, for
+/// families without a member are not shown.
+pub async fn metrics_after_a_session() -> Result<String> {
+    let stack = Stack::start().await?;
+    let entry = stack.run("true").await?;
+    let url = entry["webSocketUrl"].as_str().context("webSocketUrl")?;
+    TerminalClient::connect(url, &[], &[TTY_R1]).await?.wait_closed(SOON).await?;
+    let url = format!("{}/metrics", stack.printed["admin_url"]);
+    let deadline = Instant::now() + SOON;
+    loop {
+        let text = reqwest::get(&url).await?.text().await?;
+        if text.contains("\ncliscale_gateway_connection_ends_total{") {
+            stack.stop().await?;
+            return Ok(text);
+        }
+        anyhow::ensure!(Instant::now() < deadline, "the end of a connection is not counted");
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
 

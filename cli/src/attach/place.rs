@@ -2,7 +2,7 @@
 //! Pure: a frame goes in, what to do about it comes out.
 
 use bytes::{Bytes, BytesMut};
-use runner::queries::QueryFilter;
+use screen::QueryFilter;
 use session::Role;
 use session::frames::{Exit, Hello, Resume, ServerFrame, Size, Start, StartMode, Waiting};
 

@@ -1,55 +1,23 @@
 //! The whole job: code from anywhere, a terminal with input and an exit code, a sandbox, and nothing left behind.
 
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::ListParams;
-use serde_json::{Value, json};
+use serde_json::json;
 use session::frames::TTY_R1;
-use testkit::archive_server::Reply;
-use testkit::cluster::code::{tar_gz, tar_gz_of, zip};
-use testkit::cluster::{ClusterOptions, ClusterStack};
+use testkit::cluster::{ClusterOptions, ClusterStack, whole_job};
+use testkit::connector::Connector;
 use testkit::stack::SOON;
 use testkit::terminal_client::TerminalClient;
 
 use crate::{open, text};
 
-const SAY: &[u8] = b"read -p 'name? ' name; echo \"hello $name, $(cat mark)\"; exit 3\n";
-
-/// Serves the same program in every way that code can be had, and answers the URLs.
-fn every_code_url(stack: &ClusterStack) -> Result<Vec<String>> {
-    let say = String::from_utf8(SAY.to_vec())?;
-    let repo = stack.code.git.create_repo("owner/repo.git");
-    repo.branch("feature/with/slashes");
-    repo.commit(&[("app/say.sh", &say)]);
-    repo.branch("main");
-    repo.commit(&[("say.sh", &say)]);
-    let files = [("top/say.sh", SAY), ("top/README", &b"text"[..])];
-    Ok(vec![
-        stack.code.git.url("/owner/repo/tree/feature/with/slashes/app").to_string(),
-        stack.code.git.url("/owner/repo.git#main").to_string(),
-        stack.code.archives.serve("/code.zip", Reply::Whole(zip(&files)?)).to_string(),
-        stack.code.archives.serve("/code.tar.gz", Reply::Whole(tar_gz(&files)?)).to_string(),
-    ])
-}
-
-/// One session from its creation to its end; answers its runner.
+/// One session from its creation to its end, whose link is used up then; answers its runner.
 async fn whole_job(stack: &ClusterStack, code_url: &str) -> Result<String> {
-    let request =
-        json!({ "code_url": code_url, "command": "bash say.sh", "install_cmd": "echo installed > mark; cat mark" });
-    let entry = stack.create(request).await?;
-    let id = text(&entry, "sessionId")?;
-    let mut client = open(&entry).await?;
-    client.wait_for("name? ", 2 * SOON).await?;
-    client.type_at_offset(b"world\r").await?;
-    assert_eq!(client.wait_closed(SOON).await?, Some(1000));
-    assert!(client.has("hello world, installed"), "{code_url}: {}", client.text());
-    let view = stack.wait_ended(id).await?;
-    assert_eq!((view["endReason"].as_str(), view["exitCode"].as_i64()), (Some("exited"), Some(3)), "{view}");
-
+    let (entry, view) = whole_job::by_a_client(stack, &Connector::default(), code_url).await?;
     let mut again = TerminalClient::open(text(&entry, "webSocketUrl")?, &[], &[TTY_R1]).await?.expect("an upgrade");
     again.wait_closed(SOON).await?;
     assert_eq!(again.closed.flatten(), Some((4401, "token_used".to_owned())));
@@ -61,7 +29,7 @@ async fn every_kind_of_code_url_runs_the_whole_job_and_nothing_stays_behind() ->
     let options = ClusterOptions::default().set("CLISCALE_RUNNER_TTL_SECS", "2");
     options
         .run(async |stack| {
-            let urls = every_code_url(stack)?;
+            let urls = whole_job::every_code_url(&stack.code)?;
             let runners =
                 futures_util::future::try_join_all(urls.iter().map(|code_url| whole_job(stack, code_url))).await?;
             for runner in &runners {
@@ -202,32 +170,10 @@ async fn a_runner_is_taken_in_where_the_network_hides_its_address() -> Result<()
 
 #[tokio::test]
 async fn the_page_in_a_browser_runs_the_sample_program_to_its_end() -> Result<()> {
-    let chromium = std::env::var("CHROMIUM").unwrap_or_else(|_| "/usr/bin/chromium".to_owned());
-    if !Path::new(&chromium).exists() && std::env::var("CI").as_deref() != Ok("true") {
-        println!("skipped: the_page_in_a_browser_runs_the_sample_program_to_its_end: no Chromium at {chromium}");
+    if !whole_job::has_browser("the_page_in_a_browser_runs_the_sample_program_to_its_end")? {
         return Ok(());
     }
     ClusterOptions::default()
-        .run(async |stack| {
-            let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-            // With what was installed in it, so that no pod needs a registry.
-            let program = tar_gz_of(&root.join("../sample-cli"))?;
-            let code_url = stack.code.archives.serve("/sample-cli.tar.gz", Reply::Whole(program)).to_string();
-            let command = "node index.js run --pace 15";
-            let request = json!({ "code_url": code_url, "command": command, "install_cmd": "" });
-            let entry: Value = stack.create(request).await?;
-            let output = tokio::process::Command::new("node")
-                .args(["stack/job.js", text(&entry, "terminalUrl")?])
-                .current_dir(root.join("browser"))
-                .env("CLISCALE_EVIDENCE_DIR", stack.logs_dir())
-                .kill_on_drop(true)
-                .output()
-                .await?;
-            let (said, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-            assert!(output.status.success() && said.contains("ok"), "{said}\n{errors}");
-            let view = stack.wait_ended(text(&entry, "sessionId")?).await?;
-            assert_eq!(view["exitCode"], 6, "{view}");
-            Ok(())
-        })
+        .run(async |stack| whole_job::in_a_browser(stack, &stack.code, &stack.logs_dir()).await)
         .await
 }

@@ -6,9 +6,10 @@ use reqwest::redirect::Policy;
 use serde_json::{Value, json};
 use testkit::cluster::chart::Installation;
 use testkit::cluster::chart::proxy::Pair;
+use testkit::cluster::whole_job;
 use testkit::connector::Connector;
 
-use crate::{code, objects, text};
+use crate::{objects, text};
 
 const NAME: &str = "terminal.test";
 const CERTIFICATE: &str = "terminal-tls";
@@ -31,7 +32,7 @@ pub async fn comes_later(installation: &Installation, values: &Value, code_url: 
     let connector = Connector::trusting(&pair.authority).knowing(NAME, proxy.https.ip());
     let base = format!("{NAME}:{}", proxy.https.port());
     let api = installation.api(&connector, &format!("https://{base}")).await?;
-    code::whole_job(&api, &connector, code_url).await?;
+    whole_job::by_a_client(&api, &connector, code_url).await?;
     let entry = api.create(installation.request("true")).await?;
     assert!(text(&entry, "terminalUrl")?.starts_with(&format!("https://{base}/ws/")), "{entry}");
 

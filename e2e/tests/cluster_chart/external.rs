@@ -12,10 +12,11 @@ use serde_json::{Value, json};
 use testkit::api::Api;
 use testkit::cluster::chart::{self, IngressProxy, Installation, RELEASE};
 use testkit::cluster::rows::Rows;
+use testkit::cluster::whole_job;
 use testkit::connector::Connector;
 use testkit::stack::SOON;
 
-use crate::{code, first_terminal, objects, rights, rollout, secure, text};
+use crate::{first_terminal, objects, rights, rollout, secure, text};
 
 #[tokio::test]
 async fn from_install_to_the_whole_job_through_the_ingress_and_on_through_restarts() -> Result<()> {
@@ -40,9 +41,11 @@ async fn from_install_to_the_whole_job_through_the_ingress_and_on_through_restar
         migrated_before_the_servers_started(installation).await?;
         again_changes_nothing(installation, &values).await?;
 
-        let urls = code::every_code_url(installation)?;
-        try_join_all(urls.iter().map(|url| code::whole_job(&api, &connector, url))).await?;
-        code::whole_job_in_a_browser(installation, &api).await?;
+        let urls = whole_job::every_code_url(&installation.code)?;
+        try_join_all(urls.iter().map(|url| whole_job::by_a_client(&api, &connector, url))).await?;
+        if whole_job::has_browser("the page through the Ingress")? {
+            whole_job::in_a_browser(&api, &installation.code, &installation.logs_dir()).await?;
+        }
         secure::check(installation, &proxy, &urls[3]).await?;
         nothing_else_is_reached(&proxy, &api).await?;
         rights::check(installation).await?;

@@ -4,7 +4,6 @@
 //! An installation takes long, so each test makes one and does much with it.
 
 mod bundled;
-mod code;
 mod domain;
 mod external;
 mod images;

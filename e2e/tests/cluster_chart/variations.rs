@@ -3,10 +3,11 @@
 use anyhow::Result;
 use serde_json::{Value, json};
 use testkit::cluster::chart::{self, Installation};
+use testkit::cluster::whole_job;
 use testkit::connector::Connector;
 use url::Url;
 
-use crate::{code, domain, images, limits, objects};
+use crate::{domain, images, limits, objects};
 
 #[tokio::test]
 async fn a_failed_install_is_repaired_and_then_any_image_runs_limits_hold_and_a_name_comes_later() -> Result<()> {
@@ -25,7 +26,7 @@ async fn a_failed_install_is_repaired_and_then_any_image_runs_limits_hold_and_a_
         let ran = images::archives_run(installation, &api);
         tokio::try_join!(ran, images::repositories_name_git(installation, &api))?;
         limits::clients_are_told_apart(installation, &proxy, &api.key).await?;
-        let urls = code::every_code_url(installation)?;
+        let urls = whole_job::every_code_url(&installation.code)?;
         domain::comes_later(installation, &values, &urls[3]).await
     })
     .await

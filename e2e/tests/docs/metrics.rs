@@ -2,12 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
-use session::frames::TTY_R1;
-use testkit::stack::{SOON, Stack};
-use testkit::terminal_client::TerminalClient;
+use anyhow::Result;
+use testkit::stack::metrics_after_a_session;
 
 use crate::pages::{Code, Page, root};
 use crate::places::files_below;
@@ -33,26 +30,6 @@ impl Shown {
     }
 }
 
-/// Everything that can be counted was counted once: families without a member are not shown.
-async fn scrape_after_a_session() -> Result<Shown> {
-    let stack = Stack::start().await?;
-    let entry = stack.run("true").await?;
-    let url = entry["webSocketUrl"].as_str().context("webSocketUrl")?;
-    let mut client = TerminalClient::connect(url, &[], &[TTY_R1]).await?;
-    client.wait_closed(SOON).await?;
-    let url = format!("{}/metrics", stack.printed["admin_url"]);
-    let deadline = Instant::now() + SOON;
-    loop {
-        let shown = Shown::of(&reqwest::get(&url).await?.text().await?);
-        if shown.types.contains_key("cliscale_gateway_connection_ends") {
-            stack.stop().await?;
-            return Ok(shown);
-        }
-        anyhow::ensure!(Instant::now() < deadline, "the end of a connection is not counted");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-}
-
 fn operations() -> Page {
     Page::read(Path::new("docs/operations.md"))
 }
@@ -65,7 +42,7 @@ fn named(code: &Code) -> impl Iterator<Item = &str> {
 
 #[tokio::test]
 async fn the_documented_metrics_are_those_that_the_servers_show() -> Result<()> {
-    let shown = scrape_after_a_session().await?;
+    let shown = Shown::of(&metrics_after_a_session().await?);
     let page = operations();
     let documented: BTreeSet<&str> = page.code.iter().flat_map(named).collect();
     for name in &documented {

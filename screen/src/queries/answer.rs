@@ -69,7 +69,9 @@ impl Screen {
             }
             Query::Window(number) => window(*number, cols, rows)?,
             // Saying that flags are known would have the program expect keys that the page's xterm.js 6 does not send.
-            Query::KeyboardFlags | Query::Status { .. } | Query::Parameters | Query::Enquiry => return None,
+            Query::KeyboardFlags | Query::Status { .. } | Query::Parameters | Query::Enquiry | Query::Value(_) => {
+                return None;
+            }
         };
         Some(text.into_bytes())
     }

@@ -97,7 +97,7 @@ mod tests {
         shown
     }
 
-    const QUESTIONS: [&str; 22] = [
+    const QUESTIONS: [&str; 24] = [
         "\x1b[c",
         "\x1b[0c",
         "\x1b[>c",
@@ -114,6 +114,8 @@ mod tests {
         "\x1b]10;?;?\x1b\\",
         "\x1b]4;1;?\x1b\\",
         "\x1b]4;1;?;255;?\u{9c}",
+        "\x1b]52;c;?\x07",
+        "\x1b]5;1;?\x1b\\",
         "\x1bP$qm\x1b\\",
         "\x1bP+q544e\x1b\\",
         "\x1b[18t",
@@ -121,10 +123,12 @@ mod tests {
         "\x1b[?u",
         "\x05",
     ];
-    const OTHERS: [&str; 16] = [
+    const OTHERS: [&str; 18] = [
         "\x1b[31m",
         "\x1b[?1049h",
         "\x1b]0;what?\x07",
+        "\x1b]2;?\x07",
+        "\x1b]52;c;Pz8/\x07",
         "\x1b]8;;http://h/?\x1b\\",
         "\x1b[22;0t",
         "\x1b[8;24;80t",

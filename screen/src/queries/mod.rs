@@ -40,6 +40,8 @@ pub enum Query {
     PaletteColour(u8),
     /// OSC 10 to 19: 10 is the text's, 11 the background's, 12 the cursor's.
     SpecialColour(u16),
+    /// What else an OSC asks for by a `?` in the place of a value: the clipboard (52), special colours (5), and so on.
+    Value(u32),
     /// XTWINOPS reports, by number.
     Window(u16),
     /// kitty: which keyboard flags are set (`CSI ? u`)?
@@ -47,6 +49,9 @@ pub enum Query {
     /// ENQ.
     Enquiry,
 }
+
+/// OSCs whose text is shown, whatever it says.
+const TITLES: [u32; 3] = [0, 1, 2];
 
 impl Query {
     fn from_csi(id: u32, params: &Params) -> Option<Self> {
@@ -100,6 +105,8 @@ impl Query {
                     _ => rest.push(format!("\x1b]{number};{spec}")),
                 }
             }
+        } else if !TITLES.contains(&number) && slots.any(|slot| slot == "?") {
+            queries.push(Self::Value(number));
         }
         (queries, rest.join("\x1b\\"))
     }

@@ -19,9 +19,11 @@ pub mod rows;
 mod service;
 mod stack;
 pub mod visitors;
+pub mod whole_job;
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, resume_unwind};
+use std::path::Path;
 
 use anyhow::Result;
 use futures_util::FutureExt;
@@ -139,18 +141,31 @@ impl ClusterOptions {
                 return Err(error.context("the stack did not start"));
             }
         };
-        let outcome = AssertUnwindSafe(test(&stack)).catch_unwind().await;
-        if !matches!(outcome, Ok(Ok(()))) {
-            match evidence::keep(&stack.kubernetes, &stack.logs_dir()).await {
-                Ok(folder) => eprintln!("{name} failed; what was there is in {}", folder.display()),
-                Err(error) => eprintln!("{name} failed, and no evidence could be kept: {error:#}"),
-            }
+        let outcome = watched(&name, test(&stack), &stack.kubernetes, &stack.logs_dir()).await;
+        concluded(outcome, stack.stop().await)
+    }
+}
+
+/// How a test went: `Err` holds its panic.
+type Outcome = std::thread::Result<Result<()>>;
+
+/// Runs a test; what a failure leaves to look at is kept in a folder, which is named.
+async fn watched(name: &str, test: impl Future<Output = Result<()>>, kubernetes: &Kubernetes, logs: &Path) -> Outcome {
+    let outcome = AssertUnwindSafe(test).catch_unwind().await;
+    if !matches!(outcome, Ok(Ok(()))) {
+        match evidence::keep(kubernetes, logs).await {
+            Ok(folder) => eprintln!("{name} failed; what was there is in {}", folder.display()),
+            Err(error) => eprintln!("{name} failed, and no evidence could be kept: {error:#}"),
         }
-        let stopped = stack.stop().await;
-        match outcome {
-            Ok(result) => result.and(stopped),
-            Err(panic) => resume_unwind(panic),
-        }
+    }
+    outcome
+}
+
+/// A test's result once what it had was removed.
+fn concluded(outcome: Outcome, removed: Result<()>) -> Result<()> {
+    match outcome {
+        Ok(result) => result.and(removed),
+        Err(panic) => resume_unwind(panic),
     }
 }
 

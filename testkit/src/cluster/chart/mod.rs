@@ -10,17 +10,14 @@ pub mod proxy;
 pub mod tools;
 mod volume;
 
-use std::panic::{AssertUnwindSafe, resume_unwind};
-
 use anyhow::Result;
-use futures_util::FutureExt;
 
 pub use installation::{Installation, RELEASE};
 pub use proxy::IngressProxy;
 pub use tools::{Ran, Tools};
 
 use super::kubernetes::Kubernetes;
-use super::{evidence, test_name};
+use super::{concluded, test_name, watched};
 
 /// Runs a test with a namespace, and removes all that it has put there; what a failure leaves to look at is kept in a
 /// folder, which is named.
@@ -39,16 +36,6 @@ pub async fn run(test: impl AsyncFnOnce(&Installation) -> Result<()>) -> Result<
             return Err(error);
         }
     };
-    let outcome = AssertUnwindSafe(test(&installation)).catch_unwind().await;
-    if !matches!(outcome, Ok(Ok(()))) {
-        match evidence::keep(&installation.kubernetes, &installation.logs_dir()).await {
-            Ok(folder) => eprintln!("{name} failed; what was there is in {}", folder.display()),
-            Err(error) => eprintln!("{name} failed, and no evidence could be kept: {error:#}"),
-        }
-    }
-    let removed = installation.remove().await;
-    match outcome {
-        Ok(result) => result.and(removed),
-        Err(panic) => resume_unwind(panic),
-    }
+    let outcome = watched(&name, test(&installation), &installation.kubernetes, &installation.logs_dir()).await;
+    concluded(outcome, installation.remove().await)
 }

@@ -1,18 +1,23 @@
 //! The ingress controller's stand-in: nginx on this machine, in front of the Services that the live Ingress names. It
 //! serves plain HTTP, and TLS with the certificate that the Ingress names, else one of its own.
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use k8s_openapi::api::core::v1::{Secret, Service};
 use k8s_openapi::api::networking::v1::Ingress;
 use kube::api::ListParams;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
+use tokio::net::TcpStream;
 
 use super::ingress::{self, Listeners};
 use crate::cluster::kubernetes::Kubernetes;
 use crate::nginx::Nginx;
+use crate::stack::SOON;
 
 /// Serves until dropped.
 pub struct IngressProxy {
@@ -33,8 +38,16 @@ impl IngressProxy {
         let (http, https) = free_ports(kubernetes.host)?;
         let path = |name: &str| folder.join(name).display().to_string();
         let listeners = Listeners { http, https, certificate: path("certificate.pem"), key: path("key.pem") };
-        let resolve = |service: &str, port: &str| resolve(&services, service, port);
+        let used = RefCell::new(BTreeSet::new());
+        let resolve = |service: &str, port: &str| {
+            let address = resolve(&services, service, port)?;
+            used.borrow_mut().insert(address);
+            Some(address)
+        };
         let configuration = ingress::configuration(&ingress, resolve, &listeners).context("the Ingress")?;
+        for address in used.into_inner() {
+            wait_until_reached(address).await?;
+        }
         let nginx = Nginx::start(folder, &configuration, https).await?;
         Ok(Self { http, https, authority, _nginx: nginx })
     }
@@ -55,6 +68,17 @@ fn free_ports(host: IpAddr) -> Result<(SocketAddr, SocketAddr)> {
     // Both are held until both are known. Another process may take one in between; then nginx does not start.
     let (first, second) = (TcpListener::bind((host, 0))?, TcpListener::bind((host, 0))?);
     Ok((first.local_addr()?, second.local_addr()?))
+}
+
+/// A Service's address refuses connections until kube-proxy has heard that a pod behind it is ready, which is somewhat
+/// later than Helm hears it. Controllers of an Ingress look at the pods themselves.
+async fn wait_until_reached(address: SocketAddr) -> Result<()> {
+    let deadline = Instant::now() + SOON;
+    while let Err(error) = TcpStream::connect(address).await {
+        anyhow::ensure!(Instant::now() < deadline, "the Service at {address} cannot be reached: {error}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    Ok(())
 }
 
 fn resolve(services: &[Service], name: &str, port: &str) -> Option<SocketAddr> {
