@@ -1,11 +1,14 @@
-//! Who is attached, and how much of each client's input was accepted. A client outlives its connections: it comes back
-//! under the same id, with what it could not know to have arrived.
+//! Who is attached, whose the keyboard is, and how much of each client's input was accepted. A client outlives its
+//! connections: it comes back under the same id, with what it could not know to have arrived.
+//!
+//! One operator has the keyboard, and with it the terminal's size. It keeps both until another takes them over, or until
+//! it is not attached and another operator comes, types or has a size to tell.
 
 use std::collections::HashMap;
 use std::time::Instant;
 
 use session::Role;
-use session::frames::close;
+use session::frames::{Presence, Size, close};
 use tokio::sync::watch;
 
 /// Why a connection has to go, told to the task that serves it.
@@ -26,6 +29,8 @@ struct Client {
 struct Attached {
     connection: u64,
     role: Role,
+    /// What it said last that it has room for.
+    size: Option<Size>,
     leave: watch::Sender<Leave>,
 }
 
@@ -33,6 +38,8 @@ struct Attached {
 pub struct Clients {
     by_id: HashMap<String, Client>,
     connections: u64,
+    /// The client that has the keyboard, attached or not.
+    holder: Option<String>,
 }
 
 /// As many viewers are attached as are possible.
@@ -60,13 +67,65 @@ impl Clients {
         self.forget_surplus();
         self.connections += 1;
         let (leave, told) = watch::channel(None);
-        let attached = Attached { connection: self.connections, role, leave };
+        let attached = Attached { connection: self.connections, role, size: None, leave };
         let client =
             self.by_id.entry(id.to_owned()).or_insert(Client { accepted: 0, attached: None, left: Instant::now() });
         if let Some(earlier) = client.attached.replace(attached) {
             earlier.leave.send_replace(Some((close::TAKEN_OVER, "this client has connected anew")));
         }
-        Ok((self.connections, client.accepted, told))
+        let accepted = client.accepted;
+        if role == Role::Operator {
+            self.claim(id);
+        }
+        Ok((self.connections, accepted, told))
+    }
+
+    /// Gives the keyboard to an operator unless another attached one has it; answers whether it has it now.
+    pub fn claim(&mut self, id: &str) -> bool {
+        if self.holder().is_none() && self.role(id) == Some(Role::Operator) {
+            self.holder = Some(id.to_owned());
+        }
+        self.holder() == Some(id)
+    }
+
+    /// Gives the keyboard to an attached operator. `leave`: whoever had it is sent away.
+    pub fn take_over(&mut self, id: &str, leave: bool) {
+        if self.role(id) != Some(Role::Operator) || self.holder() == Some(id) {
+            return;
+        }
+        if leave && let Some(earlier) = self.holder().and_then(|holder| self.by_id.get(holder)?.attached.as_ref()) {
+            earlier.leave.send_replace(Some((close::TAKEN_OVER, "another operator has taken over")));
+        }
+        self.holder = Some(id.to_owned());
+    }
+
+    /// The attached client that has the keyboard.
+    pub fn holder(&self) -> Option<&str> {
+        self.holder.as_deref().filter(|holder| self.role(holder) == Some(Role::Operator))
+    }
+
+    /// What an attached client is told of the others.
+    pub fn presence(&self, id: &str) -> Presence {
+        let (operators, holder) = (self.operators(), self.holder());
+        Presence { operators, viewers: self.attached() - operators, holds: holder == Some(id), held: holder.is_some() }
+    }
+
+    /// Notes what an attached client has room for.
+    pub fn has_room_for(&mut self, id: &str, connection: u64, size: Size) {
+        let attached = self.by_id.get_mut(id).and_then(|client| client.attached.as_mut());
+        if let Some(attached) = attached.filter(|attached| attached.connection == connection) {
+            attached.size = Some(size);
+        }
+    }
+
+    /// The connection that has the keyboard, with what it has room for.
+    pub fn holding(&self) -> Option<(u64, Option<Size>)> {
+        let attached = self.by_id.get(self.holder()?)?.attached.as_ref()?;
+        Some((attached.connection, attached.size))
+    }
+
+    fn role(&self, id: &str) -> Option<Role> {
+        Some(self.by_id.get(id)?.attached.as_ref()?.role)
     }
 
     /// Whether it was attached still, and as what.
@@ -134,6 +193,34 @@ mod tests {
         assert_eq!(clients.operators(), 1);
         assert_eq!(clients.detach("a", second), Some(Role::Operator));
         assert_eq!(clients.accepted("a"), 7);
+    }
+
+    #[test]
+    fn the_keyboard_is_one_operators_until_it_leaves_or_another_takes_it_over() {
+        let mut clients = Clients::default();
+        clients.attach("watching", Role::Viewer).unwrap();
+        assert!(!clients.claim("watching"));
+        let (a, _, told) = clients.attach("a", Role::Operator).unwrap();
+        clients.attach("b", Role::Operator).unwrap();
+        assert_eq!(clients.presence("a"), Presence { operators: 2, viewers: 1, holds: true, held: true });
+        assert!(!clients.claim("b"));
+        clients.take_over("watching", true);
+        assert_eq!(clients.holder(), Some("a"));
+        clients.take_over("b", false);
+        assert_eq!((clients.holder(), *told.borrow()), (Some("b"), None));
+        clients.take_over("a", false);
+        // A holder that comes back has it still, if nobody wanted it meanwhile.
+        clients.detach("a", a).unwrap();
+        assert_eq!(clients.presence("b"), Presence { operators: 1, viewers: 1, holds: false, held: false });
+        let (again, _, told) = clients.attach("a", Role::Operator).unwrap();
+        assert_eq!(clients.holder(), Some("a"));
+        clients.take_over("b", true);
+        assert_eq!(told.borrow().unwrap().0, close::TAKEN_OVER);
+        clients.take_over("a", false);
+        clients.detach("a", again).unwrap();
+        assert!(clients.claim("b"));
+        clients.attach("a", Role::Operator).unwrap();
+        assert_eq!(clients.holder(), Some("b"));
     }
 
     #[test]

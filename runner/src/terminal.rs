@@ -11,7 +11,7 @@ use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use session::frames::{Exit, Resized, Resume, Size, Start, StartMode, Waiting};
+use session::frames::{Exit, Presence, Resized, Resume, Size, Start, StartMode, Take, Waiting};
 use session::{Role, Stage};
 use tokio::sync::{mpsc, watch};
 
@@ -155,15 +155,22 @@ impl Terminal {
         self.changed.send_replace(());
     }
 
+    /// What the viewer at `cursor` is told of the others.
+    pub fn presence(&self, cursor: &Cursor) -> Presence {
+        self.lock().clients.presence(&cursor.client)
+    }
+
     pub fn attach(&self, who: &Attach<'_>) -> Result<(Viewer<'_>, Cursor, Start), Full> {
         let mut state = self.lock();
         let (connection, input, leave) = state.clients.attach(who.client, who.role)?;
         if who.role == Role::Operator {
             state.last_operator = Instant::now();
-            if let Some(size) = who.size {
-                self.change_size(&mut state, size, None);
-            }
         }
+        if let Some(size) = who.size {
+            state.clients.has_room_for(who.client, connection, size);
+        }
+        // It is told of its size by the start itself.
+        self.apply_size(&mut state, None);
         let (mode, off) = state.starting_point(&self.sid, who.resume);
         let start = state.start(&self.sid, mode, off, off.min(who.resume_offset(&self.sid)), input, who.role);
         let cursor = Cursor {
@@ -253,7 +260,9 @@ impl Terminal {
         (state.clients.operators() == 0).then(|| state.last_output.max(state.last_operator))
     }
 
-    fn change_size(&self, state: &mut State, size: Size, by: Option<u64>) {
+    /// The terminal is as large as its holder has room for. `by`: the connection that needs no telling.
+    fn apply_size(&self, state: &mut State, by: Option<u64>) {
+        let Some((_, Some(size))) = state.clients.holding() else { return };
         if state.sizes.current() != size && state.exit.is_none() {
             let end = state.ring.end();
             state.sizes.change(end, size, by);
@@ -314,15 +323,50 @@ impl Viewer<'_> {
         let mut state = self.terminal.lock();
         let seen = state.clients.accept(&self.client, self.connection, at, bytes.len())?;
         let unseen = bytes.slice(seen..);
-        if let (Some(room), false) = (room, unseen.is_empty()) {
+        // A stock client has no other word for wanting the keyboard.
+        if at.is_none() {
+            self.hold(&mut state, Take::default());
+        }
+        let holds = self.claim(&mut state);
+        // What was on its way when another took the keyboard over is typed to nobody.
+        if let (Some(room), true, false) = (room, holds, unseen.is_empty()) {
             room.send(unseen);
         }
         Ok(state.clients.accepted(&self.client))
     }
 
+    /// It has room for this; the terminal gets this size if this operator has it, or nobody.
     pub fn resize(&self, size: Size) {
-        if self.role == Role::Operator {
-            self.terminal.change_size(&mut self.terminal.lock(), size, Some(self.connection));
+        let mut state = self.terminal.lock();
+        state.clients.has_room_for(&self.client, self.connection, size);
+        if self.role == Role::Operator && self.claim(&mut state) {
+            self.terminal.apply_size(&mut state, Some(self.connection));
+        }
+    }
+
+    /// Gives this operator the keyboard and the size, whoever has them.
+    pub fn take_over(&self, take: Take) {
+        self.hold(&mut self.terminal.lock(), take);
+    }
+
+    fn hold(&self, state: &mut State, take: Take) {
+        let before = state.clients.holding();
+        state.clients.take_over(&self.client, take.leave);
+        self.held(state, before);
+    }
+
+    fn claim(&self, state: &mut State) -> bool {
+        let before = state.clients.holding();
+        let holds = state.clients.claim(&self.client);
+        self.held(state, before);
+        holds
+    }
+
+    /// With the keyboard comes the size; everybody is told.
+    fn held(&self, state: &mut State, before: Option<(u64, Option<Size>)>) {
+        if state.clients.holding() != before {
+            self.terminal.apply_size(state, None);
+            self.terminal.changed.send_replace(());
         }
     }
 }

@@ -156,6 +156,10 @@ async fn read_frames(stream: &mut Stream, viewer: &Viewer<'_>, flow: &watch::Sen
                 viewer.resize(size);
                 continue;
             }
+            Ok(ClientFrame::Take(take)) => {
+                viewer.take_over(take);
+                continue;
+            }
             Ok(ClientFrame::Pause) => {
                 flow.send_modify(|flow| flow.paused = true);
                 continue;
@@ -263,6 +267,7 @@ async fn follow(
         writer.frame(ServerFrame::Preferences("{}".to_owned())).await?;
     }
     let mut acknowledged = start.input;
+    let mut told = None;
     // Nothing beyond the start was sent yet, so a client that acknowledges has this much at least.
     let mut floor = start.off;
     let mut changes = terminal.changes();
@@ -280,6 +285,13 @@ async fn follow(
         if now.accepted > acknowledged && writer.wire == Wire::TtyR1 {
             acknowledged = now.accepted;
             writer.frame(ServerFrame::InputAck(acknowledged)).await?;
+        }
+        if writer.wire == Wire::TtyR1 {
+            let presence = terminal.presence(&cursor);
+            if told != Some(presence) {
+                told = Some(presence);
+                writer.frame(ServerFrame::Presence(presence)).await?;
+            }
         }
         let unparsed = now.parsed.map_or(0, |parsed| cursor.off.saturating_sub(parsed.max(floor)));
         let step = match now.paused || unparsed >= WINDOW {

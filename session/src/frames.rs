@@ -120,6 +120,17 @@ pub struct Hello {
     pub rows: Option<u16>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resume: Option<Resume>,
+    /// Rather hold the program up, for a while, than miss any of its output. One client at a time can have that.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub lossless: bool,
+}
+
+/// `L`: this operator wants the keyboard and the size, whoever has them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Take {
+    /// Whoever had them is sent away with [`close::TAKEN_OVER`], too.
+    #[serde(default)]
+    pub leave: bool,
 }
 
 /// What a client sends.
@@ -138,6 +149,8 @@ pub enum ClientFrame {
     Resume,
     /// `A`: output parsed up to this offset.
     Ack(u64),
+    /// `L`
+    Take(Take),
 }
 
 impl ClientFrame {
@@ -153,6 +166,7 @@ impl ClientFrame {
             }
             b'2' => Ok(Self::Pause),
             b'3' => Ok(Self::Resume),
+            b'L' => serde_json::from_slice(&payload).map(Self::Take).map_err(|_| FrameError::Json("take")),
             b'A' => offset("ack", &payload).map(|(offset, _)| Self::Ack(offset)),
             b'I' => offset("input", &payload).map(|(offset, rest)| Self::InputAt(offset, payload.slice_ref(rest))),
             other => Err(FrameError::UnknownType(other)),
@@ -168,6 +182,7 @@ impl ClientFrame {
             Self::Pause => Bytes::from_static(b"2"),
             Self::Resume => Bytes::from_static(b"3"),
             Self::Ack(at) => typed_at(b'A', *at, b""),
+            Self::Take(take) => typed(b'L', &json_bytes(take)),
         }
     }
 }
@@ -236,6 +251,19 @@ pub struct Resized {
     pub rows: u16,
 }
 
+/// `P`: who is there, and whose the keyboard is. After the first `S`, and again with every change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Presence {
+    /// Connections that may type, this one included.
+    pub operators: usize,
+    /// Connections that may only watch, this one included.
+    pub viewers: usize,
+    /// This connection has the keyboard and the size: what it types is typed, and its terminal answers the program.
+    pub holds: bool,
+    /// Some connection has them. Where none has, the next operator to type or to change its size gets them.
+    pub held: bool,
+}
+
 /// What a server sends.
 #[derive(Clone, PartialEq, Eq)]
 pub enum ServerFrame {
@@ -257,6 +285,8 @@ pub enum ServerFrame {
     Resized(Resized),
     /// `K`
     InputAck(u64),
+    /// `P`
+    Presence(Presence),
     /// `X`
     Exit(Exit),
 }
@@ -275,6 +305,7 @@ impl ServerFrame {
             b'V' => Ok(Self::Snapshot(payload)),
             b'Z' => json("resized", &payload).map(Self::Resized),
             b'K' => offset("input ack", &payload).map(|(offset, _)| Self::InputAck(offset)),
+            b'P' => json("presence", &payload).map(Self::Presence),
             b'X' => json("exit", &payload).map(Self::Exit),
             other => Err(FrameError::UnknownType(other)),
         }
@@ -291,6 +322,7 @@ impl ServerFrame {
             Self::Snapshot(bytes) => typed(b'V', bytes),
             Self::Resized(size) => typed(b'Z', &json_bytes(size)),
             Self::InputAck(at) => typed_at(b'K', *at, b""),
+            Self::Presence(presence) => typed(b'P', &json_bytes(presence)),
             Self::Exit(exit) => typed(b'X', &json_bytes(exit)),
         }
     }
@@ -352,6 +384,7 @@ mod tests {
                             input,
                             client: String::new(),
                         }),
+                        lossless: resume.is_some(),
                     })
                 }
             ),
@@ -361,6 +394,7 @@ mod tests {
             Just(ClientFrame::Pause),
             Just(ClientFrame::Resume),
             any::<u64>().prop_map(ClientFrame::Ack),
+            any::<bool>().prop_map(|leave| ClientFrame::Take(Take { leave })),
         ]
     }
 
@@ -403,6 +437,7 @@ mod tests {
                 role: Role::Viewer,
             }),
             ServerFrame::Resized(Resized { cols: 1, rows: 2 }),
+            ServerFrame::Presence(Presence { operators: 1, viewers: 2, holds: true, held: true }),
             ServerFrame::Exit(Exit {
                 code: Some(137),
                 signal: Some("SIGKILL".into()),

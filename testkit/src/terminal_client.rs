@@ -7,7 +7,7 @@ use bytes::Bytes;
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
 use http::{HeaderName, HeaderValue, header};
-use session::frames::{ClientFrame, Exit, Hello, Resized, Resume, ServerFrame, Size, Start, Tickets, Waiting};
+use session::frames::{ClientFrame, Exit, Hello, Presence, Resized, Resume, ServerFrame, Size, Start, Tickets, Waiting};
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{WebSocketStream, client_async};
@@ -32,6 +32,8 @@ pub struct TerminalClient {
     pub resized: Vec<(u64, Resized)>,
     pub tickets: Option<Tickets>,
     pub title: Option<String>,
+    /// Every `P`; the last one holds.
+    pub presences: Vec<Presence>,
     pub exit: Option<Exit>,
     /// The last input offset that was acknowledged.
     pub input_acked: Option<u64>,
@@ -102,6 +104,7 @@ impl TerminalClient {
             resized: Vec::new(),
             tickets: None,
             title: None,
+            presences: Vec::new(),
             exit: None,
             input_acked: None,
             closed: None,
@@ -214,6 +217,7 @@ impl TerminalClient {
             ServerFrame::Snapshot(bytes) => self.snapshots.push(bytes),
             ServerFrame::Resized(resized) => self.resized.push((self.offset, resized)),
             ServerFrame::InputAck(at) => self.input_acked = Some(at),
+            ServerFrame::Presence(presence) => self.presences.push(presence),
             ServerFrame::Exit(exit) => self.exit = Some(exit),
         }
         Ok(true)

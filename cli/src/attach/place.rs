@@ -76,6 +76,7 @@ impl Place {
             client: String::new(),
         });
         Hello {
+            lossless: false,
             auth_token: String::new(),
             columns: size.map(|size| size.columns),
             rows: size.map(|size| size.rows),
