@@ -22,6 +22,8 @@ const MAX_REMEMBERED: usize = 256;
 struct Client {
     /// Bytes of its input that were accepted.
     accepted: u64,
+    /// Its last connection's number.
+    connection: u64,
     attached: Option<Attached>,
     left: Instant,
 }
@@ -68,8 +70,13 @@ impl Clients {
         self.connections += 1;
         let (leave, told) = watch::channel(None);
         let attached = Attached { connection: self.connections, role, size: None, leave };
-        let client =
-            self.by_id.entry(id.to_owned()).or_insert(Client { accepted: 0, attached: None, left: Instant::now() });
+        let client = self.by_id.entry(id.to_owned()).or_insert_with(|| Client {
+            accepted: 0,
+            connection: 0,
+            attached: None,
+            left: Instant::now(),
+        });
+        client.connection = self.connections;
         if let Some(earlier) = client.attached.replace(attached) {
             earlier.leave.send_replace(Some((close::TAKEN_OVER, "this client has connected anew")));
         }
@@ -116,6 +123,11 @@ impl Clients {
         if let Some(attached) = attached.filter(|attached| attached.connection == connection) {
             attached.size = Some(size);
         }
+    }
+
+    /// The connection that a client has, or had last.
+    pub fn connection(&self, id: &str) -> Option<u64> {
+        self.by_id.get(id).map(|client| client.connection)
     }
 
     /// The connection that has the keyboard, with what it has room for.

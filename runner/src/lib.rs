@@ -27,6 +27,7 @@ pub mod controller;
 pub mod ending;
 pub mod environment;
 pub mod fetch;
+pub mod history;
 pub mod home;
 pub mod install;
 pub mod life;
@@ -34,7 +35,6 @@ pub mod oom;
 pub mod profile;
 pub mod pty;
 pub mod reports;
-pub mod ring;
 pub mod server;
 pub mod settings;
 pub mod shield;
@@ -79,7 +79,7 @@ pub async fn run(
     let listener = listener.with_context(|| format!("cannot listen on {}", settings.listen))?;
     let bound = listener.local_addr()?;
     let secret = boot::draw_secret();
-    let (server, assigned) = Server::new(secret.clone(), settings.ring_bytes);
+    let (server, assigned) = Server::new(secret.clone(), settings.buffers.clone());
     let stopping = CancellationToken::new();
     let serving = tokio::spawn(server::serve(listener, Arc::clone(&server), stopping.clone()));
 

@@ -6,13 +6,11 @@ use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bytes::Bytes;
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 use session::frames::{Exit, Size, Waiting};
 use session::runner_api::Assign;
 use session::{EndReason, Ended, Stage};
-use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
@@ -21,7 +19,7 @@ use crate::environment::{Environment, install_line};
 use crate::pty::{self, Master};
 use crate::reports::Reports;
 use crate::shield::OomScore;
-use crate::terminal::Terminal;
+use crate::terminal::{Terminal, Typed};
 use crate::tree::{self, Reaper, Status};
 use crate::{code, oom};
 
@@ -45,7 +43,7 @@ pub struct Session {
     pub assign: Assign,
     pub terminal: Arc<Terminal>,
     /// What operators type, for whatever job runs.
-    pub typed: mpsc::Receiver<Bytes>,
+    pub typed: Typed,
     pub screen: Screen,
     pub ender: Ender,
 }
@@ -86,6 +84,7 @@ pub async fn live(mut session: Session, around: Surroundings<'_>) -> Ended {
     let ended = tokio::select! {
         ended = session.course(&around) => ended,
         () = watch(&terminal, &ender, deadline, idle) => unreachable!("it never returns"),
+        () = terminal.keep_up() => unreachable!("it never returns"),
     };
     let exit = ended.clone();
     terminal.finish(|end| Exit {
@@ -246,14 +245,17 @@ async fn drain(master: Arc<Master>, terminal: Arc<Terminal>) {
     loop {
         match master.read(&mut buffer).await {
             Ok(0) => return,
-            Ok(read) => terminal.push(&buffer[..read]),
+            Ok(read) => {
+                terminal.make_room(read).await;
+                terminal.push(&buffer[..read]);
+            }
             Err(error) => return tracing::warn!(%error, "the terminal cannot be read"),
         }
     }
 }
 
 /// Types what operators send. Never returns: a program that reads nothing only makes them wait.
-async fn feed(master: &Master, typed: &mut mpsc::Receiver<Bytes>) {
+async fn feed(master: &Master, typed: &mut Typed) {
     while let Some(bytes) = typed.recv().await {
         if let Err(error) = master.write_all(&bytes).await {
             tracing::debug!(%error, "input had nobody to go to");

@@ -1,6 +1,7 @@
 //! The runner's one port: being assigned, ended and watched. Whoever speaks needs the runner's secret, which only the
 //! controller and the gateway know; a slow or garbage connection costs one of a bounded number of places, briefly.
 
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -24,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::ending::{Ender, sentence};
+use crate::history::Spill;
 use crate::life::{Screen, Session};
 use crate::terminal::Terminal;
 use crate::viewer::{self, Who};
@@ -42,8 +44,16 @@ const HEADER_BYTES: usize = 16 * 1024;
 /// What the port answers from.
 pub struct Server {
     secret: Secret,
-    ring_bytes: usize,
+    buffers: Buffers,
     phase: Mutex<Phase>,
+}
+
+/// How much of a session's output is kept, and where.
+#[derive(Debug, Clone)]
+pub struct Buffers {
+    pub ring_bytes: usize,
+    pub spill_folder: PathBuf,
+    pub spill_bytes: u64,
 }
 
 enum Phase {
@@ -62,9 +72,9 @@ pub struct Assigned {
 
 impl Server {
     /// Also returns where the session will come from.
-    pub fn new(secret: Secret, ring_bytes: usize) -> (Arc<Self>, oneshot::Receiver<Session>) {
+    pub fn new(secret: Secret, buffers: Buffers) -> (Arc<Self>, oneshot::Receiver<Session>) {
         let (assign, assigned) = oneshot::channel();
-        (Arc::new(Self { secret, ring_bytes, phase: Mutex::new(Phase::Blank(Some(assign))) }), assigned)
+        (Arc::new(Self { secret, buffers, phase: Mutex::new(Phase::Blank(Some(assign))) }), assigned)
     }
 
     pub fn assigned(&self) -> Option<Arc<Assigned>> {
@@ -89,7 +99,9 @@ impl Server {
             Box::new(move |size| screen.resize(size))
         };
         let size = Size { columns: assign.spec.cols, rows: assign.spec.rows };
-        let (terminal, typed) = Terminal::new(title(&assign.spec.command), size, self.ring_bytes, set_size);
+        let Buffers { ring_bytes, spill_folder, spill_bytes } = self.buffers.clone();
+        let spill = Spill::new(spill_folder, spill_bytes);
+        let (terminal, typed) = Terminal::new(title(&assign.spec.command), size, ring_bytes, spill, set_size);
         let (terminal, ender) = (Arc::new(terminal), Ender::default());
         let held = Assigned {
             session: assign.session,

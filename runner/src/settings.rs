@@ -10,6 +10,8 @@ use clap::{Parser, ValueEnum};
 use session::RunnerId;
 use url::Url;
 
+use crate::server::Buffers;
+
 /// The command line as it was given; [`Args::settings`] judges it.
 #[derive(Debug, Parser)]
 #[command(
@@ -43,6 +45,12 @@ pub struct Args {
     /// Bytes of output kept for replay
     #[arg(long, env = "CLISCALE_RING_BYTES", value_name = "BYTES", default_value = "4194304")]
     ring_bytes: String,
+    /// Bytes of older output kept in a file without a name; 0 keeps none
+    #[arg(long, env = "CLISCALE_SPILL_BYTES", value_name = "BYTES", default_value = "67108864")]
+    spill_bytes: String,
+    /// The folder of that file [default: the one for temporary files]
+    #[arg(long, env = "CLISCALE_SPILL_DIR", value_name = "DIR")]
+    spill_dir: Option<PathBuf>,
     /// Seconds between heartbeats, jittered
     #[arg(long, env = "CLISCALE_HEARTBEAT_SECS", value_name = "SECONDS", default_value = "60")]
     heartbeat_secs: String,
@@ -79,7 +87,7 @@ pub struct Settings {
     pub workspace: PathBuf,
     pub home: PathBuf,
     pub linger: Duration,
-    pub ring_bytes: usize,
+    pub buffers: Buffers,
     pub heartbeat: Duration,
     pub max_idle: Duration,
     pub lifeline: bool,
@@ -94,6 +102,9 @@ pub struct BadSettings(Vec<String>);
 
 /// A ring smaller than this holds no screen; a larger one than this no pod.
 const RING_BYTES: std::ops::RangeInclusive<u64> = 4096..=1 << 30;
+/// As much as a disk that others use, too, can spare for one session. A spill smaller than a terminal's own buffer is
+/// of no use.
+const SPILL_BYTES: std::ops::RangeInclusive<u64> = 65_536..=1 << 34;
 /// A week: nothing here waits longer.
 const MAX_SECS: u64 = 7 * 86_400;
 
@@ -109,6 +120,10 @@ impl Args {
         let heartbeat = seconds("--heartbeat-secs", &self.heartbeat_secs, 1);
         let max_idle = seconds("--max-idle-secs", &self.max_idle_secs, 1);
         let ring_bytes = found.checked("--ring-bytes", &self.ring_bytes, |text| number(text, RING_BYTES));
+        let spill_bytes = match self.spill_bytes.as_str() {
+            "0" => Some(0),
+            text => found.checked("--spill-bytes", text, |text| number(text, SPILL_BYTES)),
+        };
         if !self.workspace.is_absolute() {
             found.push(format!("--workspace {:?}: must be an absolute path", self.workspace));
         }
@@ -118,8 +133,8 @@ impl Args {
         else {
             return Err(BadSettings(found));
         };
-        let (Some(heartbeat), Some(max_idle), Some(ring_bytes), true) =
-            (heartbeat, max_idle, ring_bytes, found.is_empty())
+        let (Some(heartbeat), Some(max_idle), Some(ring_bytes), Some(spill_bytes), true) =
+            (heartbeat, max_idle, ring_bytes, spill_bytes, found.is_empty())
         else {
             return Err(BadSettings(found));
         };
@@ -131,7 +146,11 @@ impl Args {
             home: home.filter(|home| home.is_absolute()).unwrap_or_else(|| self.workspace.clone()),
             workspace: self.workspace,
             linger: Duration::from_secs(linger),
-            ring_bytes: ring_bytes as usize,
+            buffers: Buffers {
+                ring_bytes: ring_bytes as usize,
+                spill_folder: self.spill_dir.unwrap_or_else(std::env::temp_dir),
+                spill_bytes,
+            },
             heartbeat: Duration::from_secs(heartbeat),
             max_idle: Duration::from_secs(max_idle),
             lifeline: self.lifeline,
@@ -202,6 +221,7 @@ mod tests {
             "--workspace=w",
             "--linger-secs=-1",
             "--ring-bytes=1",
+            "--spill-bytes=1",
             "--heartbeat-secs=0",
             "--max-idle-secs=x",
         ]);
@@ -218,6 +238,7 @@ mod tests {
                 "--heartbeat-secs",
                 "--max-idle-secs",
                 "--ring-bytes",
+                "--spill-bytes",
                 "--workspace"
             ]
         );
@@ -227,7 +248,7 @@ mod tests {
     fn two_settings_are_enough() {
         let id = RunnerId::new().to_string();
         let settings = settings(&["--controller-url=http://127.0.0.1:1", &format!("--runner-id={id}")]).unwrap();
-        assert_eq!((settings.runner_id.to_string(), settings.ring_bytes), (id, 4 << 20));
+        assert_eq!((settings.runner_id.to_string(), settings.buffers.ring_bytes), (id, 4 << 20));
         assert_eq!(settings.listen.to_string(), "0.0.0.0:7681");
     }
 }

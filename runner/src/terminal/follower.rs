@@ -1,0 +1,139 @@
+//! The screen behind the stream, for whoever cannot be sent all of it and for the program's questions. It follows as
+//! late as it can: when somebody needs it, when output would be forgotten that it has not seen, and when all is quiet.
+
+use std::sync::{MutexGuard, PoisonError};
+use std::time::Instant;
+
+use bytes::Bytes;
+use screen::{Screen, Theme};
+
+use super::{Cursor, State, Terminal};
+use crate::history::Piece;
+use session::frames::{Start, StartMode};
+
+/// As many lines above the screen as the page keeps: a terminal that is made wider pulls them back down.
+const SCROLLBACK: usize = 10_000;
+/// Followed at once; in between, the terminal's lock is free.
+const STEP: usize = 256 * 1024;
+/// A snapshot no further back than this serves the next viewer, too.
+const FRESH: u64 = 64 * 1024;
+
+/// Made when it is first needed: most sessions end before.
+#[derive(Default)]
+pub struct Follower {
+    screen: Option<Screen>,
+    position: u64,
+    /// The last change of size that the screen has seen.
+    serial: u64,
+    last: Option<Taken>,
+}
+
+/// A snapshot, and where the stream goes on after it.
+#[derive(Clone)]
+struct Taken {
+    bytes: Bytes,
+    off: u64,
+    serial: u64,
+}
+
+impl Terminal {
+    /// Lets the screen follow up to `until`, or to the present if that is earlier. Takes as long as it takes.
+    fn follow(&self, follower: &mut Follower, until: u64) {
+        loop {
+            let state = self.lock();
+            let (position, serial) = (follower.position, follower.serial);
+            let screen = follower.screen.get_or_insert_with(|| {
+                let size = state.history.size_at(position);
+                follower.serial = state.history.serial_at(position);
+                Screen::new(size.columns, size.rows, SCROLLBACK)
+            });
+            let limit = usize::try_from(until.saturating_sub(position)).unwrap_or(STEP).min(STEP);
+            // The screen minds characters that are cut by itself.
+            match state.history.next(position, serial.max(follower.serial), limit, true) {
+                Piece::Size(mark) => {
+                    follower.serial = mark.serial;
+                    screen.resize(mark.size.columns, mark.size.rows);
+                }
+                Piece::Bytes(bytes) => {
+                    drop(state);
+                    screen.write(&bytes);
+                    follower.position += bytes.len() as u64;
+                    self.lock().history.followed(follower.position);
+                }
+                Piece::Nothing if position < state.history.oldest() => {
+                    // Only where a disk gave back nothing of what it was given.
+                    tracing::error!(from = position, "output is lost: the screen may be wrong");
+                    follower.position = state.history.oldest();
+                }
+                Piece::Nothing => return,
+            }
+        }
+    }
+
+    /// Lets the screen follow to the present.
+    pub fn catch_up(&self) {
+        self.follow(&mut self.follower(), u64::MAX);
+    }
+
+    /// The screen at about the present, for a viewer that cannot go on at its place; moves the cursor there.
+    pub(super) fn snapshot(&self, cursor: &mut Cursor) -> (Start, Bytes) {
+        let taken = self.take_snapshot();
+        let mut state = self.lock();
+        let seen = std::mem::replace(&mut cursor.off, taken.off);
+        cursor.size_serial = taken.serial;
+        let (input, end) = (state.clients.accepted(&cursor.client), state.history.end());
+        state.questions.skipped(cursor.connection, seen, end, Instant::now());
+        self.due.notify_one();
+        (state.start(&self.sid, StartMode::Snapshot, taken.off, seen, input, cursor.role), taken.bytes)
+    }
+
+    fn take_snapshot(&self) -> Taken {
+        let mut follower = self.follower();
+        let (end, base) = {
+            let state = self.lock();
+            (state.history.end(), state.history.base())
+        };
+        let is_fresh = |taken: &&Taken| taken.off >= base && taken.off + FRESH >= end;
+        if let Some(taken) = follower.last.as_ref().filter(is_fresh) {
+            return taken.clone();
+        }
+        // Not to whatever the end is by then, which a flood moves on all the time.
+        self.follow(&mut follower, end);
+        let serial = follower.serial;
+        let Some(screen) = follower.screen.as_mut() else { unreachable!("following made it") };
+        let snapshot = screen.snapshot(SCROLLBACK);
+        if !snapshot.gaps.is_empty() {
+            tracing::debug!(gaps = ?snapshot.gaps, "a snapshot is not exact");
+        }
+        let taken = Taken { bytes: snapshot.bytes.into(), off: snapshot.offset, serial };
+        follower.last = Some(taken.clone());
+        taken
+    }
+
+    /// Answers what the program asked and nobody else is there to answer.
+    pub(super) fn answer(&self) {
+        let mut follower = self.follower();
+        loop {
+            let Some((at, query)) = self.lock().questions.take_due(Instant::now()) else { return };
+            self.follow(&mut follower, at);
+            let answer = follower.screen.as_ref().and_then(|screen| screen.answer(&query, &Theme::default()));
+            // Without room for it the program has not read the last ones either.
+            if let Some(answer) = answer
+                && self.answers.try_send(answer.into()).is_err()
+            {
+                tracing::debug!("the program does not read what it asked for");
+            }
+        }
+    }
+
+    fn follower(&self) -> MutexGuard<'_, Follower> {
+        self.follower.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Whether the screen has anything to do that is worth doing before somebody asks for it.
+    pub(super) fn is_behind(&self) -> bool {
+        self.history.base() > 0 && !self.history.is_followed()
+    }
+}
