@@ -78,6 +78,7 @@ fn the_job_is_blank_hardened_and_bounded() {
             {"name": "CLISCALE_LISTEN", "value": "0.0.0.0:7681"},
             {"name": "CLISCALE_WORKSPACE", "value": "/workspace/code"},
             {"name": "CLISCALE_HOME", "value": "/workspace/home"},
+            {"name": "CLISCALE_SPILL_DIR", "value": "/var/spool/cliscale"},
             {"name": "CLISCALE_LINGER_SECS", "value": "120"},
             {"name": "CLISCALE_HEARTBEAT_SECS", "value": "60"},
             {"name": "CLISCALE_MAX_IDLE_SECS", "value": "3600"},
@@ -95,7 +96,11 @@ fn the_job_is_blank_hardened_and_bounded() {
             "readOnlyRootFilesystem": true,
             "runAsNonRoot": true,
         },
-        "volumeMounts": [{"name": "workspace", "mountPath": "/workspace"}, {"name": "tmp", "mountPath": "/tmp"}],
+        "volumeMounts": [
+            {"name": "workspace", "mountPath": "/workspace"},
+            {"name": "tmp", "mountPath": "/tmp"},
+            {"name": "spill", "mountPath": "/var/spool/cliscale"},
+        ],
         "workingDir": "/workspace",
     });
     let pod = json!({
@@ -124,6 +129,7 @@ fn the_job_is_blank_hardened_and_bounded() {
             "volumes": [
                 {"name": "workspace", "emptyDir": {"sizeLimit": "4Gi"}},
                 {"name": "tmp", "emptyDir": {"sizeLimit": "4Gi"}},
+                {"name": "spill", "emptyDir": {"sizeLimit": "4Gi"}},
             ],
         },
     });
@@ -162,12 +168,13 @@ spec:
     let mounts = json!([
         {"name": "workspace", "mountPath": "/workspace"},
         {"name": "tmp", "mountPath": "/tmp"},
+        {"name": "spill", "mountPath": "/var/spool/cliscale"},
         {"name": "cliscale", "mountPath": "/cliscale", "readOnly": true},
         {"name": "cliscale", "mountPath": "/etc/passwd", "subPath": "passwd", "readOnly": true},
         {"name": "cliscale", "mountPath": "/etc/group", "subPath": "group", "readOnly": true},
     ]);
     assert_eq!(runner["volumeMounts"], mounts);
-    assert_eq!(spec["volumes"][2], json!({"name": "cliscale", "emptyDir": {"sizeLimit": "4Gi"}}));
+    assert_eq!(spec["volumes"][3], json!({"name": "cliscale", "emptyDir": {"sizeLimit": "4Gi"}}));
     let installer = json!({
         "name": "cliscale-installer",
         "image": "registry.example/installer:1",

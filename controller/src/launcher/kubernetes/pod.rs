@@ -27,6 +27,8 @@ const USER: i64 = 10_001;
 /// From SIGTERM to SIGKILL: what a runner needs to say goodbye.
 const GRACE_SECS: i64 = 10;
 const WORKSPACE: &str = "/workspace";
+/// Where runners spill output: a volume apart, which a full workspace does not touch.
+const SPILL: &str = "/var/spool/cliscale";
 /// The volume of what the installer brings, and where it is.
 pub(super) const INSTALLED: &str = "cliscale";
 const INSTALLED_AT: &str = "/cliscale";
@@ -100,7 +102,7 @@ fn required_container(settings: &PodSettings) -> Container {
     let amounts = [("cpu", &given.cpu), ("memory", &given.memory), (EPHEMERAL_STORAGE, &given.ephemeral_storage)];
     let given = amounts.into_iter().filter_map(|(name, amount)| Some((name.to_owned(), amount.as_ref()?.into())));
     let seconds = |duration: Duration| duration.as_secs().to_string();
-    let mut mounts = vec![mount("workspace", WORKSPACE), mount("tmp", "/tmp")];
+    let mut mounts = vec![mount("workspace", WORKSPACE), mount("tmp", "/tmp"), mount("spill", SPILL)];
     if settings.installer_image.is_some() {
         mounts.extend(installed_mounts());
     }
@@ -113,6 +115,7 @@ fn required_container(settings: &PodSettings) -> Container {
             variable("CLISCALE_LISTEN", format!("0.0.0.0:{PORT}")),
             variable("CLISCALE_WORKSPACE", format!("{WORKSPACE}/code")),
             variable("CLISCALE_HOME", format!("{WORKSPACE}/home")),
+            variable("CLISCALE_SPILL_DIR", SPILL),
             variable("CLISCALE_LINGER_SECS", seconds(settings.linger)),
             variable("CLISCALE_HEARTBEAT_SECS", seconds(settings.heartbeat)),
             variable("CLISCALE_MAX_IDLE_SECS", seconds(settings.max_idle)),
@@ -221,7 +224,7 @@ pub(super) fn folder(name: &str, size: Option<Quantity>) -> Volume {
 }
 
 /// The folders that every runner has.
-pub(super) const FOLDERS: [&str; 2] = ["workspace", "tmp"];
+pub(super) const FOLDERS: [&str; 3] = ["workspace", "tmp", "spill"];
 
 /// Kubernetes must not delete the pods of a node that it cannot reach: a kubelet that is down alone harms no session,
 /// and whether a runner lives on is found out by asking it.
