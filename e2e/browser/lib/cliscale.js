@@ -4,12 +4,15 @@ import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import readline from 'node:readline';
 import { fileURLToPath } from 'node:url';
 
 const HERE = fileURLToPath(new URL('..', import.meta.url));
 export const SAMPLE_CLI = resolve(HERE, '../../sample-cli');
+const BINARY = resolve(process.env.CLISCALE_BIN ?? resolve(HERE, '../../target/ci/cliscale'));
+/** Found beside it, unless told otherwise. */
+export const RUNNER = join(dirname(BINARY), 'cliscale-runner');
 const START_MS = 30_000;
 const STOP_MS = 20_000;
 
@@ -112,7 +115,6 @@ export class Cliscale {
 }
 
 function binary() {
-  const path = resolve(process.env.CLISCALE_BIN ?? resolve(HERE, '../../target/ci/cliscale'));
-  if (!existsSync(path)) throw new Error(`${path} is missing: build it with "cargo build --profile ci", or set CLISCALE_BIN`);
-  return path;
+  if (!existsSync(BINARY)) throw new Error(`${BINARY} is missing: build it with "cargo build --profile ci", or set CLISCALE_BIN`);
+  return BINARY;
 }

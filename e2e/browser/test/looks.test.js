@@ -90,6 +90,32 @@ describe('the page’s looks', { skip: noChromium }, () => {
     await Promise.all([terminal.close(), stranger.close()]);
   });
 
+  test('for two operators', async () => {
+    for (const [name, options] of [['desk', DESK], ['phone', PHONE]]) {
+      const { terminal, session } = await question(DESK);
+      const second = await TerminalPage.open(browser, await server.link(session.sessionId, 'operator'), options);
+      await second.shows(QUESTION);
+      await second.says('#keyboard');
+      await picture(second, `${name}-watching`);
+      await second.page.locator('#keyboard-take').click();
+      await second.reaches(({ presence, letterboxed }) => presence?.holds && !letterboxed, 'with the keyboard');
+      await terminal.says('#keyboard');
+      await picture(second, `${name}-taken`);
+      await picture(terminal, `${name}-taken-from`);
+      await Promise.all([terminal.close(), second.close()]);
+    }
+  });
+
+  test('sharing', async () => {
+    for (const [name, options] of [['desk', DESK], ['phone', PHONE]]) {
+      const { terminal } = await question(options);
+      await terminal.page.locator('#share').click();
+      await terminal.says('#share-link');
+      await picture(terminal, `${name}-share`);
+      await terminal.close();
+    }
+  });
+
   test('for a viewer', async () => {
     const { terminal, session } = await question(DESK);
     const viewer = await TerminalPage.open(browser, await server.link(session.sessionId, 'viewer'), PHONE);

@@ -80,19 +80,4 @@ describe('a session with several people', { skip: noChromium }, () => {
     await until(fits, () => 'the terminal is larger than the page after it grew');
     await Promise.all(all.map((terminal) => terminal.close()));
   });
-
-  test('gives a second operator the size, and the first one a whole view of it', async () => {
-    const session = await server.create();
-    const first = await TerminalPage.open(browser, session.terminalUrl);
-    await first.shows(QUESTION);
-    const link = await server.link(session.sessionId, 'operator');
-    const second = await TerminalPage.open(browser, link, { viewport: { width: 700, height: 420 } });
-    await first.reaches(({ letterboxed }) => letterboxed, 'letterboxed');
-    await hasSizeOf(first, second);
-    await first.type('from the first\n');
-    await second.shows(/Considering "from the first"/);
-    await second.type('from the second\n');
-    await first.shows(/Considering "from the second"/);
-    await Promise.all([first.close(), second.close()]);
-  });
 });

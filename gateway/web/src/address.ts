@@ -5,6 +5,8 @@ export interface Address {
   token: string | null;
   /** Without a query: the token is added by the one connection that uses it. */
   socketUrl: string;
+  /** Where a link to watch with is asked for. */
+  shareUrl: string;
 }
 
 export function readAddress(location: Pick<Location, 'protocol' | 'host' | 'pathname' | 'search'>): Address {
@@ -14,5 +16,6 @@ export function readAddress(location: Pick<Location, 'protocol' | 'host' | 'path
     sessionId: decodeURIComponent(path.slice(path.lastIndexOf('/') + 1)),
     token: new URLSearchParams(location.search).get('token') || null,
     socketUrl: `${scheme}//${location.host}${path}`,
+    shareUrl: `${location.protocol}//${location.host}${path}/share`,
   };
 }

@@ -1,7 +1,8 @@
 // Copying text out of the page. The clipboard API exists in secure contexts only; plain http is a promised mode, where
 // the browser's old copy command on a hidden text field does the same.
 
-export async function copyText(text: string): Promise<boolean> {
+/** `within`: where the text field may stand; behind an open dialog nothing can be selected. */
+export async function copyText(text: string, within: HTMLElement = document.body): Promise<boolean> {
   if (window.isSecureContext && navigator.clipboard) {
     try {
       await navigator.clipboard.writeText(text);
@@ -10,16 +11,16 @@ export async function copyText(text: string): Promise<boolean> {
       // Not allowed in this frame: the command below may still be.
     }
   }
-  return copyByCommand(text);
+  return copyByCommand(text, within);
 }
 
-function copyByCommand(text: string): boolean {
+function copyByCommand(text: string, within: HTMLElement): boolean {
   const focused = document.activeElement;
   const field = document.createElement('textarea');
   field.value = text;
   field.readOnly = true;
   field.className = 'copy-field';
-  document.body.append(field);
+  within.append(field);
   field.select();
   try {
     return document.execCommand('copy');

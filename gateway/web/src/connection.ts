@@ -2,7 +2,7 @@
 // nothing of the terminal: frames are handed on as they come, and what has to be said first is asked for.
 
 import { backoffMs } from './backoff';
-import { mayRetry, refusalSlug } from './explain';
+import { mayRetry, mayRetryUnasked, refusalSlug } from './explain';
 import { TICKET_PREFIX, TTY, TTY_R1, type Wire } from './protocol';
 import type { TabStore } from './storage';
 
@@ -100,9 +100,14 @@ export class Connection {
     this.exited = true;
   }
 
-  /** The person, the network or a tab that is seen again: do not wait for the back-off. */
+  /** The person asks for it: no waiting for the back-off. */
   retryNow(): void {
     if (this.current.kind === 'waiting' || (this.current.kind === 'refused' && this.current.retry)) this.connect();
+  }
+
+  /** The network is back, or the tab is seen again. Another window that took this one's place keeps it. */
+  retryUnasked(): void {
+    if (this.current.kind !== 'refused' || mayRetryUnasked(this.current.slug)) this.retryNow();
   }
 
   /**
@@ -113,7 +118,7 @@ export class Connection {
     const { kind } = this.current;
     const replaceable = kind === 'open' || (kind === 'connecting' && this.enteredWith === 'ticket');
     if (replaceable && this.deps.store.get().ticket !== null && !this.exited) this.connect();
-    else this.retryNow();
+    else this.retryUnasked();
   }
 
   private listen(socket: SocketLike): void {

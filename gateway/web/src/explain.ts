@@ -5,6 +5,8 @@ export interface Explanation {
   title: string;
   what: string;
   todo: string;
+  /** What the button that connects again says, where one is offered. */
+  again?: string;
 }
 
 const ASK_FOR_LINK = 'Ask whoever gave you this link for a fresh one. Each link opens the terminal once.';
@@ -76,6 +78,12 @@ const REFUSALS: Record<string, Explanation> = {
     what: 'The same terminal was opened from another window of yours, which took its place.',
     todo: 'Go on there, or take it back to this window.',
   },
+  sent_away: {
+    title: 'Another operator has taken over',
+    what: 'Whoever took the keyboard over has asked this window to leave. The session goes on without it.',
+    todo: 'You can come back to watch. The keyboard stays where it is until you take it over.',
+    again: 'Come back',
+  },
   session_ended: {
     title: 'This session has ended',
     what: 'Its command is over, and the terminal is no longer kept.',
@@ -104,11 +112,19 @@ const CODE_SLUGS: Record<number, string> = {
   4429: 'too_many_connections',
 };
 
+/** By a close frame's own words, where they say more than its code. */
+const REASON_SLUGS: Record<string, string> = {
+  'another operator has taken over': 'sent_away',
+};
+
 /** The refusals after which the same tab may simply try again. */
-const RETRYABLE = new Set(['idle', 'taken_over', 'too_many_connections']);
+const RETRYABLE = new Set(['idle', 'taken_over', 'sent_away', 'too_many_connections']);
+/** Of these, those that only a person may undo: two pages that did so by themselves would fight. */
+const BY_HAND_ONLY = new Set(['taken_over', 'sent_away']);
 
 export function refusalSlug(code: number, reason: string): string {
   if (Object.hasOwn(REFUSALS, reason)) return reason;
+  if (Object.hasOwn(REASON_SLUGS, reason)) return REASON_SLUGS[reason]!;
   return CODE_SLUGS[code] ?? 'refused';
 }
 
@@ -118,6 +134,11 @@ export function explainRefusal(slug: string): Explanation {
 
 export function mayRetry(slug: string): boolean {
   return RETRYABLE.has(slug);
+}
+
+/** Whether a tab that is seen again, or a network that is back, may try again without being told to. */
+export function mayRetryUnasked(slug: string): boolean {
+  return mayRetry(slug) && !BY_HAND_ONLY.has(slug);
 }
 
 /** By stage: the pill's word. */

@@ -6,7 +6,9 @@ import { readAddress } from './address';
 import { copyText } from './clipboard';
 import { Connection, type ConnectionState, type SocketLike } from './connection';
 import { TouchKeys } from './keys';
+import { People } from './people';
 import { TerminalSession } from './session';
+import { Share, askForLink } from './share';
 import { Status } from './status';
 import { TabStore } from './storage';
 import { TerminalView } from './terminal';
@@ -24,12 +26,17 @@ const host = document.getElementById('terminal')!;
 const store = new TabStore(address.sessionId);
 const status: Status = new Status(() => connection.retryNow());
 const view: TerminalView = new TerminalView(host, {
-  onInput: (bytes) => session.input(bytes),
+  onInput: (bytes, typed) => session.input(bytes, typed),
   onSelection: (selected) => status.selection(selected),
   onTitle: (title) => status.title(title),
   onLinkHover: (uri) => status.linkHint(uri),
 });
-const session = new TerminalSession(view, status, store);
+const people: People = new People((leave) => session.takeOver(leave), (text) => status.say(text));
+const share = new Share({ ask: () => askForLink(address.shareUrl, store.get().pageToken ?? ''), closed: () => view.term.focus() });
+const session: TerminalSession = new TerminalSession(view, status, store, people, {
+  visible: () => document.visibilityState === 'visible',
+  changed: () => share.offer(session.canShare),
+});
 const connection: Connection = new Connection({
   url: address.socketUrl,
   token: address.token,
@@ -44,7 +51,7 @@ session.use(connection);
 
 function showState(state: ConnectionState): void {
   if (state.kind === 'open') session.connected(state.wire);
-  else session.disconnected();
+  else session.disconnected(state.kind === 'refused' && state.slug === 'sent_away');
   status.connection(state);
   if (state.kind === 'ended' && !session.exit) status.ended(null);
 }
@@ -80,7 +87,8 @@ function listenToNetwork(): void {
   document.addEventListener('visibilitychange', () => {
     if (document.visibilityState !== 'visible') return;
     lookForSleep();
-    connection.retryNow();
+    connection.retryUnasked();
+    session.keyboard.seen();
   });
   setInterval(() => {
     if (session.unanswered) connection.networkChanged();
@@ -100,6 +108,7 @@ Object.assign(window, {
       connection: connection.state,
       stage: session.stage,
       role: session.role,
+      presence: session.presence,
       sid: session.stream.streamId,
       offset: session.stream.offset,
       exit: session.exit,

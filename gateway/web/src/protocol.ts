@@ -49,6 +49,17 @@ export interface Exit {
   message: string | null;
 }
 
+/** Who is there, and whose the keyboard is; with the keyboard goes the size. */
+export interface Presence {
+  /** Connections that may type, and those that may only watch; this one is counted. */
+  operators: number;
+  viewers: number;
+  /** This connection has the keyboard: what it types is typed, and its terminal answers the program's queries. */
+  holds: boolean;
+  /** Some connection has it. Where none has, the next operator to type or to tell a size gets it. */
+  held: boolean;
+}
+
 export type ServerFrame =
   | { type: 'output'; bytes: Uint8Array }
   | { type: 'title'; title: string }
@@ -59,6 +70,7 @@ export type ServerFrame =
   | { type: 'snapshot'; bytes: Uint8Array }
   | { type: 'resized'; size: Size }
   | { type: 'inputAck'; offset: number }
+  | { type: 'presence'; presence: Presence }
   | { type: 'exit'; exit: Exit };
 
 const text = new TextDecoder();
@@ -96,6 +108,8 @@ function decode(message: ArrayBuffer): ServerFrame | null {
       return { type: 'resized', size: json<Size>(payload) };
     case 'K':
       return payload.length < 8 ? null : { type: 'inputAck', offset: readOffset(payload) };
+    case 'P':
+      return { type: 'presence', presence: json<Presence>(payload) };
     case 'X':
       return { type: 'exit', exit: json<Exit>(payload) };
     default:
@@ -131,6 +145,11 @@ export function encodeInputAt(offset: number, bytes: Uint8Array): Uint8Array<Arr
 
 export function encodeResize(size: Size): Uint8Array<ArrayBuffer> {
   return utf8.encode(`1${JSON.stringify({ columns: size.cols, rows: size.rows })}`);
+}
+
+/** Takes the keyboard and the size over. `leave`: whoever has them is sent away, too. */
+export function encodeTake(leave: boolean): Uint8Array<ArrayBuffer> {
+  return utf8.encode(`L${JSON.stringify({ leave })}`);
 }
 
 /** Output up to `offset` has been parsed: the server's window moves on. */

@@ -2,6 +2,8 @@
 // what is sent because of it. It holds no socket and no DOM element of its own.
 
 import type { Connection } from './connection';
+import { Keyboard } from './keyboard';
+import type { People } from './people';
 import {
   PAUSE,
   RESUME,
@@ -12,7 +14,9 @@ import {
   encodeInput,
   encodeInputAt,
   encodeResize,
+  encodeTake,
   type Exit,
+  type Presence,
   type Role,
   type Start,
   type Wire,
@@ -30,9 +34,19 @@ const RESUME_BELOW = 256 * 1024;
 /** What is typed is confirmed at once by a server that is there, unless its program has stopped reading long ago. */
 const UNANSWERED_MS = 15_000;
 
+/** What a session asks of the page around it, and tells it. */
+export interface PageHooks {
+  /** Whether somebody can see it. */
+  visible: () => boolean;
+  /** What this session may be used for has changed. */
+  changed: () => void;
+}
+
 export class TerminalSession {
   readonly sizing: Sizing;
   readonly stream = new StreamPosition();
+  readonly keyboard: Keyboard;
+  presence: Presence | null = null;
   role: Role = 'operator';
   stage: string | null = null;
   exit: Exit | null = null;
@@ -42,13 +56,18 @@ export class TerminalSession {
   private paused = false;
   /** Since when typed bytes wait for the server to say anything at all. */
   private waitingSince: number | null = null;
+  /** What was typed without a connection was sent with it, before the server has said whose the keyboard is. */
+  private sentUnasked = false;
 
   constructor(
     private readonly view: TerminalView,
     private readonly status: Status,
     private readonly store: TabStore,
+    private readonly people: People,
+    private readonly page: PageHooks,
   ) {
     this.sizing = new Sizing(view, (size) => void this.connection?.send(encodeResize(size)));
+    this.keyboard = new Keyboard({ claim: () => this.sizing.claim(), visible: page.visible });
   }
 
   use(connection: Connection): void {
@@ -63,6 +82,7 @@ export class TerminalSession {
   connected(wire: Wire): void {
     this.wire = wire;
     this.paused = false;
+    this.sizing.connected();
     if (wire === TTY_R1) return;
     // A stock server starts its program anew for each connection, and says nothing of stages.
     this.sizing.startStock();
@@ -70,9 +90,26 @@ export class TerminalSession {
     this.setStage('running');
   }
 
-  disconnected(): void {
+  /** `sentAway`: by another operator, who has the keyboard now. */
+  disconnected(sentAway = false): void {
+    if (sentAway) this.keyboard.lost();
     this.stream.disconnected();
     this.waitingSince = null;
+    this.presence = null;
+    this.keyboard.stop();
+    this.people.gone();
+    this.page.changed();
+  }
+
+  /** Whether a link to watch with may be asked for: by an operator, of a server that can hold watchers off. */
+  get canShare(): boolean {
+    return this.presence !== null && this.role === 'operator' && this.store.get().pageToken !== null;
+  }
+
+  /** Takes the keyboard over. `leave`: from somebody who is to leave. */
+  takeOver(leave: boolean): void {
+    if (!this.connection?.send(encodeTake(leave))) this.status.notice('Not connected: the keyboard cannot be taken over now.');
+    this.view.focus();
   }
 
   /** Whether the connection seems dead: no page is told of a network that vanished, but this one has typed in vain. */
@@ -80,9 +117,13 @@ export class TerminalSession {
     return this.waitingSince !== null && Date.now() - this.waitingSince > UNANSWERED_MS;
   }
 
-  /** From the terminal: typed, or an answer. */
-  input(bytes: Uint8Array): void {
+  /** From the terminal: `typed`, or an answer or what a mouse does. */
+  input(bytes: Uint8Array, typed = true): void {
     if (this.role === 'viewer' || this.exit) return;
+    if (this.keyboard.elsewhere) {
+      if (typed) this.people.tell('elsewhere');
+      return;
+    }
     if (this.wire !== TTY_R1) {
       // A stock server counts no input, so nothing can be kept for it: it might arrive twice.
       if (!this.connection?.send(encodeInput(bytes))) this.status.notice('Not connected: what you type is not kept.');
@@ -100,7 +141,7 @@ export class TerminalSession {
       case 'output':
         return this.output(frame.bytes);
       case 'snapshot':
-        return this.view.write(frame.bytes, true);
+        return this.snapshot(frame.bytes);
       case 'start':
         return this.start(frame.start);
       case 'resized':
@@ -109,6 +150,8 @@ export class TerminalSession {
         this.stream.confirm(frame.offset);
         if (!this.stream.unconfirmedInput) this.waitingSince = null;
         return;
+      case 'presence':
+        return this.present(frame.presence);
       case 'waiting':
         this.status.waiting(frame.text);
         return this.setStage(frame.stage);
@@ -125,15 +168,38 @@ export class TerminalSession {
     this.role = start.role;
     this.view.setReadOnly(start.role === 'viewer');
     this.status.role(start.role);
-    if (start.mode !== 'delta') this.view.resetTo(start);
     if (this.stream.drops(start)) this.status.notice('The program was started anew. What you typed for the earlier one was not sent.');
     const toSend = this.stream.start(start);
     this.sizing.startStream(start.role, start);
+    if (start.mode === 'delta') this.view.inOrder(() => this.sizing.restore());
+    else this.view.resetTo(start);
     this.sendInput(toSend);
+    this.sentUnasked = toSend.length > 0;
     if (start.mode === 'snapshot' && start.lost > 0) this.status.lost(start.lost);
     if (this.stage === null) this.setStage('running');
-    // Nothing to replay: the snapshot, or the screen that is here, is the present.
-    if (this.stream.caughtUp) this.view.inOrder(() => this.sizing.caughtUp());
+    // Nothing to replay: the screen that is here is the present. A snapshot has yet to come.
+    if (start.mode !== 'snapshot' && this.stream.caughtUp) this.view.inOrder(() => this.sizing.caughtUp());
+  }
+
+  /** The whole screen, in a terminal of the start's size: the page takes its own size behind it. */
+  private snapshot(bytes: Uint8Array): void {
+    this.status.hasOutput();
+    this.view.write(bytes, true, () => {
+      if (this.stream.caughtUp) this.sizing.caughtUp();
+    });
+  }
+
+  private present(presence: Presence): void {
+    const { sentUnasked } = this;
+    this.sentUnasked = false;
+    if (this.exit) return;
+    this.presence = presence;
+    const news = this.keyboard.update(presence, this.role);
+    this.people.show(presence, this.role);
+    this.page.changed();
+    if (news) this.people.tell(news, sentUnasked ? 'What you typed meanwhile may have reached nobody.' : '');
+    // Who answers the program's queries changes behind the output that came before.
+    this.view.inOrder(() => this.sizing.keyboard(presence.holds));
   }
 
   private output(bytes: Uint8Array): void {
@@ -160,6 +226,8 @@ export class TerminalSession {
   private ended(exit: Exit): void {
     this.exit = exit;
     this.connection?.noteExit();
+    this.keyboard.stop();
+    this.people.gone();
     this.setStage('ended');
     // The banner takes its place below the last output, not before it is there.
     this.view.inOrder(() => this.status.ended(exit));

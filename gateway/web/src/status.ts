@@ -68,7 +68,7 @@ export class Status {
 
   lost(bytes: number): void {
     const amount = bytes < 1024 ? `${bytes} bytes` : `${Math.round(bytes / 1024).toLocaleString('en')} KiB`;
-    this.notice(`The first ${amount} of the output are no longer kept.`);
+    this.notice(`${amount} of output were skipped: this is the screen as it is now.`);
   }
 
   /** Something to know for a while; what the connection has to say comes back afterwards. */
@@ -151,7 +151,7 @@ export class Status {
   }
 
   private showCard(slug: string, retry: boolean): void {
-    const { title, what, todo } = explainRefusal(slug);
+    const { title, what, todo, again } = explainRefusal(slug);
     const card = element('card');
     card.dataset.slug = slug;
     // What has been printed stays readable beside the explanation.
@@ -160,6 +160,7 @@ export class Status {
     element('card-what').textContent = what;
     element('card-todo').textContent = todo;
     element('card-button').hidden = !retry;
+    element('card-button').textContent = again ?? 'Connect again';
     card.hidden = false;
     this.showWaiting('');
     if (!this.outputSeen) {
@@ -186,7 +187,8 @@ export class Status {
     this.notices.hidden = true;
   }
 
-  private say(text: string): void {
+  /** Tells assistive technology. */
+  say(text: string): void {
     this.announce.textContent = text;
   }
 }

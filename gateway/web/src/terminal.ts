@@ -14,10 +14,12 @@ const FONT = 'ui-monospace, SFMono-Regular, Menlo, Consolas, "DejaVu Sans Mono",
 const MIN_FONT_PX = 3;
 const SCALING_LOOKS = 6;
 const CAN = '\x18';
+/** xterm.js gives them as it gives typed text. */
+const MOUSE_REPORT = /^\x1b\[[<M]/;
 
 export interface TerminalEvents {
-  /** Bytes for the program: typed, or answers that it may have. */
-  onInput: (bytes: Uint8Array) => void;
+  /** Bytes for the program: `typed` with keys or pasted; else what a mouse did, or an answer that it may have. */
+  onInput: (bytes: Uint8Array, typed: boolean) => void;
   onSelection: (selected: boolean) => void;
   onTitle: (title: string) => void;
   /** The address that the pointer is on, to be shown before it is opened; null when it has left. */
@@ -59,6 +61,10 @@ export class TerminalView {
     this.term.open(host);
     chooseRenderer(this.term, host);
     this.listen();
+  }
+
+  focus(): void {
+    this.term.focus();
   }
 
   /** Whether the last bytes to come are on the screen. */
@@ -153,11 +159,11 @@ export class TerminalView {
     this.term.onData((text) => {
       const typed = this.typing;
       this.typing = false;
-      if (typed) this.events.onInput(utf8.encode(this.typedFilter(text)));
-      else if (this.answersQueries && this.pending[0] !== true) this.events.onInput(utf8.encode(text));
+      if (typed) this.events.onInput(utf8.encode(this.typedFilter(text)), !MOUSE_REPORT.test(text));
+      else if (this.answersQueries && this.pending[0] !== true) this.events.onInput(utf8.encode(text), false);
     });
     // Mouse reports in the old encoding: one byte per character.
-    this.term.onBinary((text) => this.events.onInput(Uint8Array.from(text, (char) => char.charCodeAt(0))));
+    this.term.onBinary((text) => this.events.onInput(Uint8Array.from(text, (char) => char.charCodeAt(0)), false));
     this.term.onSelectionChange(() => this.events.onSelection(this.term.hasSelection()));
     this.term.onTitleChange((title) => this.events.onTitle(title));
   }

@@ -230,6 +230,7 @@ describe('not coming back', () => {
     [4404, 'session_unknown', false],
     [4408, 'idle', true],
     [4409, 'taken_over', true],
+    [4409, 'sent_away', true],
     [4410, 'session_ended', false],
     [4429, 'too_many_connections', true],
   ])('explains %i %s and tries again only when told', (code, slug, retry) => {
@@ -238,8 +239,19 @@ describe('not coming back', () => {
     vi.advanceTimersByTime(60_000);
     expect(connection.state).toEqual({ kind: 'refused', slug, retry });
     expect(sockets).toHaveLength(1);
-    connection.networkChanged();
+    connection.retryNow();
     expect(sockets).toHaveLength(retry ? 2 : 1);
+  });
+
+  it.each([
+    ['idle', true],
+    ['taken_over', false],
+    ['sent_away', false],
+  ])('after %s, %s: tries by itself once the network or the tab is back', (slug, unasked) => {
+    const { last, connection, sockets } = setUp({ ticket: 't' });
+    last().open().message('W{}').end(4408, slug);
+    connection.networkChanged();
+    expect(sockets).toHaveLength(unasked ? 2 : 1);
   });
 
   it('ends with the session, whatever the close says after an exit', () => {

@@ -1,6 +1,6 @@
 // Every code, slug, stage and reason that a server may send has a text of its own.
 import { describe, expect, it } from 'vitest';
-import { explainEnd, explainRefusal, mayRetry, refusalSlug, stageLabel } from '../src/explain';
+import { explainEnd, explainRefusal, mayRetry, mayRetryUnasked, refusalSlug, stageLabel } from '../src/explain';
 
 const SLUGS = [
   'token_used',
@@ -14,6 +14,7 @@ const SLUGS = [
   'session_unknown',
   'idle',
   'taken_over',
+  'sent_away',
   'session_ended',
   'too_many_connections',
 ];
@@ -37,7 +38,14 @@ describe('refusals', () => {
   });
 
   it('offers another try only where one can help', () => {
-    expect(SLUGS.filter(mayRetry)).toEqual(['idle', 'taken_over', 'too_many_connections']);
+    expect(SLUGS.filter(mayRetry)).toEqual(['idle', 'taken_over', 'sent_away', 'too_many_connections']);
+  });
+
+  it('tells being sent away by another operator from being replaced by the same one, and undoes neither unasked', () => {
+    expect(refusalSlug(4409, 'another operator has taken over')).toBe('sent_away');
+    expect(refusalSlug(4409, 'this client has connected anew')).toBe('taken_over');
+    expect(explainRefusal('sent_away').again).toBe('Come back');
+    expect(SLUGS.filter(mayRetryUnasked)).toEqual(['idle', 'too_many_connections']);
   });
 });
 

@@ -4,6 +4,8 @@ import { Terminal } from '@xterm/xterm';
 import { beforeEach, describe, expect, it, vi } from 'vitest';
 import html from '../index.html?raw';
 import { TouchKeys } from '../src/keys';
+import { People } from '../src/people';
+import { Share, type ShareAnswer } from '../src/share';
 import { Status } from '../src/status';
 import { userInputOf } from '../src/user-input';
 
@@ -28,7 +30,10 @@ describe('the status', () => {
     expect(find('card').hidden).toBe(false);
     expect(find('card-title').textContent).toContain('already been used');
     expect(find('card-button').hidden).toBe(true);
+    status.connection({ kind: 'refused', slug: 'sent_away', retry: true });
+    expect(find('card-button').textContent).toBe('Come back');
     status.connection({ kind: 'refused', slug: 'taken_over', retry: true });
+    expect(find('card-button').textContent).toBe('Connect again');
     find('card-button').click();
     expect(retry).toHaveBeenCalledOnce();
     status.connection({ kind: 'open', wire: 'tty.r1' });
@@ -103,6 +108,118 @@ describe('the status', () => {
     status.ended({ code: null, signal: null, reason: 'fetch_failed', end: 0, message: '<b>x</b>' });
     expect(find('link-hint').children).toHaveLength(0);
     expect(find('end-detail').children).toHaveLength(0);
+  });
+});
+
+describe('the people', () => {
+  const takeOver = vi.fn();
+  const say = vi.fn();
+  let people: People;
+  beforeEach(() => {
+    vi.clearAllMocks();
+    people = new People(takeOver, say);
+  });
+  const there = (operators: number, viewers: number, keyboard: object = {}) =>
+    people.show({ operators, viewers, holds: true, held: true, ...keyboard }, 'operator');
+
+  it('are counted by what they may do, in an element that is read out, and not while one is alone', () => {
+    there(1, 0);
+    expect(find('people').textContent).toBe('');
+    there(2, 3);
+    expect(find('people-text').textContent).toBe('2 operators, 3 viewers');
+    expect(find('people').getAttribute('aria-live')).toBe('polite');
+    there(1, 1);
+    expect(find('people-text').textContent).toBe('1 operator, 1 viewer');
+    there(0, 2);
+    expect(find('people-text').textContent).toBe('2 viewers');
+    people.gone();
+    expect(find('people').textContent).toBe('');
+  });
+
+  it('have one button for the keyboard, where somebody else has it', () => {
+    there(2, 0);
+    expect(find('take').hidden).toBe(true);
+    there(2, 0, { holds: false });
+    expect(find('take').hidden).toBe(false);
+    find('take').click();
+    expect(takeOver).toHaveBeenCalledExactlyOnceWith(false);
+    there(1, 0, { holds: false, held: false });
+    expect(find('take').hidden).toBe(true);
+    people.show({ operators: 1, viewers: 1, holds: false, held: true }, 'viewer');
+    expect(find('take').hidden).toBe(true);
+  });
+
+  it('are told who has the keyboard, with both ways to get it, until they have it', () => {
+    vi.useFakeTimers();
+    there(2, 0, { holds: false });
+    people.tell('elsewhere');
+    people.tell('elsewhere');
+    expect(say).toHaveBeenCalledExactlyOnceWith('Somebody else has the keyboard. You are watching.');
+    expect(find('keyboard').hidden).toBe(false);
+    find('keyboard-take').click();
+    find('keyboard-leave').click();
+    expect(takeOver.mock.calls).toEqual([[false], [true]]);
+    there(2, 0);
+    expect(find('keyboard').hidden).toBe(true);
+    people.tell('taken', 'And more.');
+    expect(find('keyboard-text').textContent).toBe('Somebody else has taken the keyboard. You are watching. And more.');
+    vi.advanceTimersByTime(15_000);
+    expect(find('keyboard').hidden).toBe(true);
+    vi.useRealTimers();
+  });
+});
+
+describe('sharing', () => {
+  const closed = vi.fn();
+  const LINK: ShareAnswer = { kind: 'link', url: 'http://host/ws/id?token=t', expiresAt: new Date(2030, 0, 1, 14, 35) };
+  const set = (...answers: ShareAnswer[]) => new Share({ ask: async () => answers.shift()!, closed });
+  const opened = async () => {
+    find('share').click();
+    await new Promise((next) => setTimeout(next));
+  };
+  const field = () => find('share-url') as HTMLInputElement;
+
+  it('is offered where it is possible', () => {
+    const share = set();
+    expect(find('share').hidden).toBe(true);
+    share.offer(true);
+    expect(find('share').hidden).toBe(false);
+    share.offer(false);
+    expect(find('share').hidden).toBe(true);
+  });
+
+  it('shows a link with what it is good for, and forgets it with the dialog', async () => {
+    set(LINK);
+    await opened();
+    expect(field().value).toBe('http://host/ws/id?token=t');
+    expect(find('share-text').textContent).toMatch(/watches the terminal, and can neither type.*once, until .*35/);
+    find('share-close').click();
+    expect(field().value).toBe('');
+    expect(closed).toHaveBeenCalledOnce();
+  });
+
+  it('says why there is no link, and is offered no more where there will be none', async () => {
+    const share = set({ kind: 'refused', text: 'Not now.', forbidden: false }, { kind: 'refused', text: 'Never.', forbidden: true });
+    share.offer(true);
+    await opened();
+    expect(find('share-text').textContent).toBe('Not now.');
+    expect(find('share-link').hidden).toBe(true);
+    expect(find('share').hidden).toBe(false);
+    find('share-close').click();
+    await opened();
+    expect(find('share-text').textContent).toBe('Never.');
+    share.offer(true);
+    expect(find('share').hidden).toBe(true);
+  });
+
+  it('does not show a link that comes after the dialog was closed', async () => {
+    let answer: (given: ShareAnswer) => void = () => {};
+    new Share({ ask: () => new Promise((resolve) => (answer = resolve)), closed });
+    await opened();
+    find('share-close').click();
+    answer(LINK);
+    await new Promise((next) => setTimeout(next));
+    expect(field().value).toBe('');
   });
 });
 

@@ -1,6 +1,6 @@
 // The frames, to the byte: what ttyd speaks and what tty.r1 adds.
 import { describe, expect, it } from 'vitest';
-import { decodeServerFrame, encodeAck, encodeHello, encodeInput, encodeInputAt, encodeResize } from '../src/protocol';
+import { decodeServerFrame, encodeAck, encodeHello, encodeInput, encodeInputAt, encodeResize, encodeTake } from '../src/protocol';
 
 const bytes = (text: string) => new TextEncoder().encode(text);
 const text = (frame: Uint8Array) => new TextDecoder().decode(frame);
@@ -33,6 +33,11 @@ describe('what the page sends', () => {
   it('sends a resize as ttyd’s client does', () => {
     expect(text(encodeResize({ cols: 100, rows: 30 }))).toBe('1{"columns":100,"rows":30}');
   });
+
+  it('takes the keyboard over, with or without sending its holder away', () => {
+    expect(text(encodeTake(false))).toBe('L{"leave":false}');
+    expect(text(encodeTake(true))).toBe('L{"leave":true}');
+  });
 });
 
 describe('what the page reads', () => {
@@ -51,6 +56,8 @@ describe('what the page reads', () => {
       type: 'exit',
       exit: { code: null, signal: 'SIGKILL', reason: 'oom_killed' },
     });
+    const presence = { operators: 2, viewers: 3, holds: false, held: true };
+    expect(decode(`P${JSON.stringify(presence)}`)).toEqual({ type: 'presence', presence });
     const start = { sid: 's', mode: 'full', off: 0, end: 5, in: 0, lost: 0, cols: 80, rows: 24, role: 'viewer' };
     expect(decode(`S${JSON.stringify(start)}`)).toEqual({ type: 'start', start });
   });
@@ -60,6 +67,6 @@ describe('what the page reads', () => {
   });
 
   it('passes over what it does not know or cannot read', () => {
-    for (const message of ['', 'q', 'S{', 'K1234', '\u0000']) expect(decode(message)).toBeNull();
+    for (const message of ['', 'q', 'S{', 'K1234', 'P', '\u0000']) expect(decode(message)).toBeNull();
   });
 });

@@ -125,6 +125,11 @@ impl History {
         }
     }
 
+    /// Whether the screen should follow before there is no more room for the program to go on.
+    pub fn is_pressing(&self) -> bool {
+        self.end() - self.followed > self.capacity() / 2
+    }
+
     pub fn is_followed(&self) -> bool {
         self.followed == self.end()
     }

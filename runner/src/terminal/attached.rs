@@ -60,9 +60,9 @@ impl Viewer {
     pub fn parsed(&self, until: u64) {
         let mut state = self.terminal.lock();
         state.questions.seen(self.connection, until);
-        let freed = state.lossless.took(&self.client, until);
+        let got_on = state.lossless.took(&self.client, until);
         drop(state);
-        if freed {
+        if got_on {
             self.terminal.changed.send_replace(());
         }
     }

@@ -1,22 +1,23 @@
 //! The screen behind the stream, for whoever cannot be sent all of it and for the program's questions. It follows as
 //! late as it can: when somebody needs it, when output would be forgotten that it has not seen, and when all is quiet.
 
-use std::sync::{MutexGuard, PoisonError};
-use std::time::Instant;
+use std::sync::{Arc, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use screen::{Screen, Theme};
 
-use super::{Cursor, State, Terminal};
+use super::{Cursor, Terminal};
 use crate::history::Piece;
 use session::frames::{Start, StartMode};
 
 /// As many lines above the screen as the page keeps: a terminal that is made wider pulls them back down.
 const SCROLLBACK: usize = 10_000;
+/// Quiet for this long, the screen follows, so that whoever comes next need not wait for it.
+const QUIET: Duration = Duration::from_secs(1);
+
 /// Followed at once; in between, the terminal's lock is free.
 const STEP: usize = 256 * 1024;
-/// A snapshot no further back than this serves the next viewer, too.
-const FRESH: u64 = 64 * 1024;
 
 /// Made when it is first needed: most sessions end before.
 #[derive(Default)]
@@ -93,7 +94,8 @@ impl Terminal {
             let state = self.lock();
             (state.history.end(), state.history.base())
         };
-        let is_fresh = |taken: &&Taken| taken.off >= base && taken.off + FRESH >= end;
+        // One that the stream will not leave behind at once serves the next viewer, too.
+        let is_fresh = |taken: &&Taken| taken.off >= base.midpoint(end);
         if let Some(taken) = follower.last.as_ref().filter(is_fresh) {
             return taken.clone();
         }
@@ -108,6 +110,80 @@ impl Terminal {
         let taken = Taken { bytes: snapshot.bytes.into(), off: snapshot.offset, serial };
         follower.last = Some(taken.clone());
         taken
+    }
+
+    /// Waits until output can be pushed without anything being forgotten that is still needed: for the screen, which has
+    /// to follow, and for a client that wants all of it, for a while.
+    pub async fn make_room(self: &Arc<Self>, more: usize) {
+        loop {
+            let mut changes = self.changes();
+            let held = {
+                let mut state = self.lock();
+                // It is pushed piece by piece.
+                let piece = more.min(state.history.longest());
+                let oldest = (state.history.end() + more as u64).saturating_sub(state.history.capacity());
+                match state.lossless.holds(oldest, Instant::now()) {
+                    None if state.history.has_room(piece) => return,
+                    held => held,
+                }
+            };
+            if let Some(left) = held {
+                let _ = tokio::time::timeout(left, changes.changed()).await;
+            } else {
+                self.aside(Self::catch_up).await;
+            }
+        }
+    }
+
+    /// Does what no viewer does: answers what the program asks of nobody, and lets the screen follow when all is quiet
+    /// and when there is little room left. Never returns.
+    pub async fn keep_up(self: &Arc<Self>) {
+        loop {
+            let (answer_at, quiet_at, is_pressing) = {
+                let state = self.lock();
+                let quiet_at = state.expecting_quiet.then(|| state.last_output + QUIET);
+                (state.questions.next_due(), quiet_at, state.history.is_pressing())
+            };
+            if is_pressing {
+                self.aside(Self::catch_up).await;
+            }
+            let next = answer_at.into_iter().chain(quiet_at).min();
+            let waiting = async {
+                match next {
+                    Some(next) => tokio::time::sleep_until(next.into()).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = self.due.notified() => continue,
+                () = waiting => {}
+            }
+            let now = Instant::now();
+            if answer_at.is_some_and(|at| at <= now) {
+                self.aside(Self::answer).await;
+            }
+            let is_quiet = {
+                let mut state = self.lock();
+                let is_quiet = state.expecting_quiet && state.last_output + QUIET <= now;
+                state.expecting_quiet &= !is_quiet;
+                is_quiet
+            };
+            if is_quiet {
+                self.aside(Self::catch_up).await;
+            }
+        }
+    }
+
+    /// Runs what takes long where it holds up nothing else.
+    pub(super) async fn aside<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&Self) -> T + Send + 'static,
+    ) -> T {
+        let terminal = Arc::clone(self);
+        match tokio::task::spawn_blocking(move || work(&terminal)).await {
+            Ok(done) => done,
+            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+        }
     }
 
     /// Answers what the program asked and nobody else is there to answer.
@@ -128,12 +204,5 @@ impl Terminal {
 
     fn follower(&self) -> MutexGuard<'_, Follower> {
         self.follower.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl State {
-    /// Whether the screen has anything to do that is worth doing before somebody asks for it.
-    pub(super) fn is_behind(&self) -> bool {
-        self.history.base() > 0 && !self.history.is_followed()
     }
 }

@@ -31,13 +31,14 @@ impl Lossless {
         true
     }
 
-    /// It has taken more. True where this may let the program go on.
+    /// It has taken what lies before `until`. True where that is more, and so may let the program go on.
     pub fn took(&mut self, id: &str, until: u64) -> bool {
         let Some(client) = self.client.as_mut().filter(|client| client.id == id && client.off < until) else {
             return false;
         };
         client.off = until;
-        client.waited_for.take().is_some()
+        client.waited_for = None;
+        true
     }
 
     /// Its connection is gone; it may come back.

@@ -9,13 +9,14 @@ mod attached;
 mod follower;
 mod lossless;
 mod questions;
+mod state;
 
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use screen::QueryScanner;
-use session::frames::{Exit, Presence, Resized, Resume, Size, Start, StartMode, Waiting};
+use session::frames::{Exit, Resume, Size, Start, Waiting};
 use session::{Role, Stage};
 use tokio::sync::{Notify, mpsc, watch};
 
@@ -23,17 +24,16 @@ pub use attached::Viewer;
 use follower::Follower;
 use lossless::Lossless;
 use questions::Questions;
+use state::State;
+pub use state::{Cursor, Step};
 
 use crate::clients::{Clients, Full};
-use crate::history::{History, Piece, Spill};
+use crate::history::{History, Spill};
 
 /// Input pieces between the viewers and the PTY; each is at most one client message.
 const INPUT_QUEUE: usize = 16;
 /// Answers between this terminal and the PTY.
 const ANSWER_QUEUE: usize = 256;
-/// Quiet for this long, the screen follows, so that whoever comes next need not wait for it.
-const QUIET: Duration = Duration::from_secs(1);
-
 /// Sets the real terminal's size. Called under the lock, so it must not block.
 pub type SetSize = Box<dyn Fn(Size) + Send + Sync>;
 
@@ -57,20 +57,6 @@ pub struct Typed {
     answers: mpsc::Receiver<Bytes>,
 }
 
-struct State {
-    history: History,
-    scanner: QueryScanner,
-    questions: Questions,
-    lossless: Lossless,
-    waiting: Waiting,
-    exit: Option<Exit>,
-    clients: Clients,
-    last_output: Instant,
-    last_operator: Instant,
-    /// Somebody sees to it that the screen follows once it is quiet.
-    expecting_quiet: bool,
-}
-
 /// Who attaches, and what it says of itself.
 pub struct Attach<'a> {
     pub client: &'a str,
@@ -90,34 +76,6 @@ pub struct Attached {
     pub start: Option<Start>,
     /// Input accepted from this client so far.
     pub accepted: u64,
-}
-
-/// A viewer's place in the stream.
-pub struct Cursor {
-    connection: u64,
-    client: String,
-    role: Role,
-    pub off: u64,
-    size_serial: u64,
-    stage: Option<Stage>,
-    presence: Option<Presence>,
-    lossless: bool,
-}
-
-/// What a viewer is to be sent next.
-#[derive(Debug, PartialEq)]
-pub enum Step {
-    /// The cursor's bytes are gone: the screen is to be sent instead.
-    Behind,
-    /// The same for one that wants nothing but output: it was moved to the oldest there is.
-    Skipped(Start),
-    Waiting(Waiting),
-    Presence(Presence),
-    Resized(Resized),
-    Output(Bytes),
-    Ended(Exit),
-    /// Wait for a change.
-    UpToDate,
 }
 
 impl Terminal {
@@ -159,27 +117,6 @@ impl Terminal {
     /// A receiver that is told of every change after this call.
     pub fn changes(&self) -> watch::Receiver<()> {
         self.changed.subscribe()
-    }
-
-    /// Waits until output can be pushed without anything being forgotten that is still needed: for the screen, which has
-    /// to follow, and for a client that wants all of it, for a while.
-    pub async fn make_room(self: &Arc<Self>, more: usize) {
-        loop {
-            let mut changes = self.changes();
-            let held = {
-                let mut state = self.lock();
-                let oldest = (state.history.end() + more as u64).saturating_sub(state.history.capacity());
-                match state.lossless.holds(oldest, Instant::now()) {
-                    None if state.history.has_room(more) => return,
-                    held => held,
-                }
-            };
-            if let Some(left) = held {
-                let _ = tokio::time::timeout(left, changes.changed()).await;
-            } else {
-                self.aside(Self::catch_up).await;
-            }
-        }
     }
 
     /// Appends output, as it came from the PTY.
@@ -261,6 +198,9 @@ impl Terminal {
             presence: None,
             lossless,
         };
+        drop(state);
+        // The others are told of it, and a program that waits for this one may go on.
+        self.changed.send_replace(());
         let viewer = Viewer {
             terminal: Arc::clone(self),
             client: who.client.to_owned(),
@@ -283,95 +223,12 @@ impl Terminal {
 
     /// The next thing at `cursor`, which moves past it; output is at most `limit` bytes.
     pub fn next(&self, cursor: &mut Cursor, limit: usize) -> Step {
-        let state = self.lock();
-        let oldest = if cursor.lossless { state.history.oldest() } else { state.history.base() };
-        if cursor.off < oldest {
-            if !cursor.lossless {
-                return Step::Behind;
-            }
-            let seen = std::mem::replace(&mut cursor.off, oldest);
-            cursor.size_serial = state.history.serial_at(oldest);
-            let input = state.clients.accepted(&cursor.client);
-            return Step::Skipped(state.start(&self.sid, StartMode::Snapshot, oldest, seen, input, cursor.role));
-        }
-        if cursor.stage != Some(state.waiting.stage) {
-            cursor.stage = Some(state.waiting.stage);
-            return Step::Waiting(state.waiting.clone());
-        }
-        // Before any output, so that whose questions are whose is the same on both sides.
-        let presence = state.clients.presence(&cursor.client);
-        if cursor.presence != Some(presence) {
-            cursor.presence = Some(presence);
-            return Step::Presence(presence);
-        }
-        loop {
-            match state.history.next(cursor.off, cursor.size_serial, limit, state.exit.is_some()) {
-                Piece::Size(mark) => {
-                    cursor.size_serial = mark.serial;
-                    if mark.by != Some(cursor.connection) {
-                        return Step::Resized(Resized { cols: mark.size.columns, rows: mark.size.rows });
-                    }
-                }
-                Piece::Bytes(bytes) => {
-                    cursor.off += bytes.len() as u64;
-                    return Step::Output(bytes);
-                }
-                Piece::Nothing => break,
-            }
-        }
-        match &state.exit {
-            Some(exit) if cursor.off == state.history.end() => Step::Ended(exit.clone()),
-            _ => Step::UpToDate,
-        }
+        self.lock().next(&self.sid, cursor, limit)
     }
 
     /// How much output lies ahead of a cursor.
     pub fn ahead(&self, cursor: &Cursor) -> u64 {
         self.lock().history.end().saturating_sub(cursor.off)
-    }
-
-    /// Does what no viewer does: answers what the program asks of nobody, and lets the screen follow when all is quiet.
-    /// Never returns.
-    pub async fn keep_up(self: &Arc<Self>) {
-        loop {
-            let (answer_at, quiet_at) = {
-                let state = self.lock();
-                (state.questions.next_due(), state.expecting_quiet.then(|| state.last_output + QUIET))
-            };
-            let next = answer_at.into_iter().chain(quiet_at).min();
-            let waiting = async {
-                match next {
-                    Some(next) => tokio::time::sleep_until(next.into()).await,
-                    None => std::future::pending().await,
-                }
-            };
-            tokio::select! {
-                () = self.due.notified() => continue,
-                () = waiting => {}
-            }
-            let now = Instant::now();
-            if answer_at.is_some_and(|at| at <= now) {
-                self.aside(Self::answer).await;
-            }
-            let is_quiet = {
-                let mut state = self.lock();
-                let is_quiet = state.expecting_quiet && state.last_output + QUIET <= now;
-                state.expecting_quiet &= !is_quiet;
-                is_quiet
-            };
-            if is_quiet {
-                self.aside(Self::catch_up).await;
-            }
-        }
-    }
-
-    /// Runs what takes long where it holds up nothing else.
-    async fn aside<T: Send + 'static>(self: &Arc<Self>, work: impl FnOnce(&Self) -> T + Send + 'static) -> T {
-        let terminal = Arc::clone(self);
-        match tokio::task::spawn_blocking(move || work(&terminal)).await {
-            Ok(done) => done,
-            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
-        }
     }
 
     /// The size that the program is to see.
@@ -426,50 +283,6 @@ impl Terminal {
     fn lock(&self) -> MutexGuard<'_, State> {
         // No code panics while it holds this lock; if some did, a viewer's view would still be sound.
         self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
-    }
-}
-
-impl State {
-    /// False, and nothing is appended, where the screen has to follow first.
-    fn push(&mut self, bytes: &[u8], due: &Notify) -> bool {
-        if bytes.is_empty() || self.exit.is_some() {
-            return true;
-        }
-        let before = self.history.end();
-        if !self.history.push(bytes) {
-            return false;
-        }
-        self.last_output = Instant::now();
-        let holder = self.clients.holding().map(|(connection, _)| connection);
-        let (questions, now) = (&mut self.questions, self.last_output);
-        let mut asked = false;
-        self.scanner.scan(bytes, |at, query| {
-            asked = true;
-            questions.asked(before + at as u64, query, holder, now);
-        });
-        let expects_quiet = !self.expecting_quiet && self.is_behind();
-        self.expecting_quiet |= expects_quiet;
-        if expects_quiet || (asked && holder.is_none()) {
-            due.notify_one();
-        }
-        true
-    }
-
-    /// Where a viewer goes on that has everything before `known`; `None`: with a snapshot.
-    fn starting_point(&self, known: Option<u64>, lossless: bool) -> Option<(StartMode, u64)> {
-        let oldest = if lossless { self.history.oldest() } else { self.history.base() };
-        match known {
-            Some(off) if (oldest..=self.history.end()).contains(&off) => Some((StartMode::Delta, off)),
-            _ if oldest == 0 => Some((StartMode::Full, 0)),
-            _ => lossless.then_some((StartMode::Snapshot, oldest)),
-        }
-    }
-
-    fn start(&self, sid: &str, mode: StartMode, off: u64, seen: u64, input: u64, role: Role) -> Start {
-        let size = self.history.size_at(off);
-        let lost = if mode == StartMode::Snapshot { off.saturating_sub(seen) } else { 0 };
-        let (cols, rows) = (size.columns, size.rows);
-        Start { sid: sid.to_owned(), mode, off, end: self.history.end(), input, lost, cols, rows, role }
     }
 }
 

@@ -1,6 +1,12 @@
 //! A real `cliscale-runner` process with a controller of its own, started per test and gone with it.
 #![allow(dead_code, reason = "each test file uses its own part")]
 
+pub mod answering;
+pub mod cutting;
+pub mod player;
+pub mod transcript;
+pub mod witness;
+
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -85,6 +91,7 @@ impl Rig {
             ttl_secs: 3600,
             idle_secs: 900,
             in_place: false,
+            share: true,
         }
     }
 
