@@ -85,6 +85,8 @@
 {{- $gateway := .Values.gateway }}
 - name: CLISCALE_JWKS_URL
   value: http://{{ include "cliscale.fullname" . }}-controller.{{ .Release.Namespace }}.svc/.well-known/jwks.json
+- name: CLISCALE_CONTROLLER_URL
+  value: {{ include "cliscale.internalUrl" . }}
 {{- include "cliscale.variable" (list "CLISCALE_SHUTDOWN_DELAY_SECS" $gateway.shutdownDelaySeconds) }}
 {{- include "cliscale.variable" (list "CLISCALE_DRAIN_SECS" $gateway.drainSeconds) }}
 {{- include "cliscale.variable" (list "CLISCALE_MAX_CONNECTIONS" $gateway.maxConnections) }}

@@ -24,6 +24,8 @@ pub enum Command {
     Run(Box<RunArgs>),
     /// Attach this terminal to a session
     Attach(AttachArgs),
+    /// Write what a session's terminal was sent to standard output
+    Logs(LogsArgs),
     /// Make a fresh link to a session and open it in the browser
     Open(OpenArgs),
     /// List sessions, newest first
@@ -70,6 +72,9 @@ pub struct RunArgs {
     /// A label, to find the session by
     #[arg(long, value_name = "KEY=VALUE")]
     pub label: Vec<String>,
+    /// Let nobody hand out read-only links from the terminal's page
+    #[arg(long)]
+    pub no_share: bool,
     /// Print the session's id and link, and leave it running
     #[arg(short, long)]
     pub detach: bool,
@@ -87,6 +92,22 @@ pub struct RunArgs {
 pub struct AttachArgs {
     /// The session's id, or enough of its beginning or end
     pub id: String,
+    #[command(flatten)]
+    pub server: ServerArgs,
+}
+
+/// Every byte as it was written to the terminal, for as long as the session's runner is there: while the session runs
+/// and shortly after. With --follow, a slow reader holds the program up instead of missing any output, but no longer than
+/// half a minute without reading on. Output that is missing is counted on standard error.
+///
+/// Exit codes: with --follow those of `cliscale run`; otherwise 0, or 1 when there is nothing to be read any more.
+#[derive(Debug, Args)]
+pub struct LogsArgs {
+    /// The session's id, or enough of its beginning or end
+    pub id: String,
+    /// Go on to the session's end, and exit with the command's code
+    #[arg(short, long)]
+    pub follow: bool,
     #[command(flatten)]
     pub server: ServerArgs,
 }

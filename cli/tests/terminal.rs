@@ -2,78 +2,12 @@
 
 mod harness;
 
-use std::io::{Read, Write};
-use std::sync::{Arc, Mutex};
-
+use harness::cuttable::{cuttable, sever};
+use harness::screen::Screen;
 use harness::{World, finished, stderr};
-use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
-use testkit::stack::{Stack, binary, wait_until};
-use tokio::io::{AsyncBufReadExt, BufReader, copy_bidirectional};
-use tokio::net::{TcpListener, TcpStream};
-use tokio_util::sync::CancellationToken;
-
-/// A terminal with a shell command in it, and everything that it has shown.
-struct Screen {
-    master: Box<dyn MasterPty + Send>,
-    keys: Box<dyn Write + Send>,
-    child: Box<dyn Child + Send + Sync>,
-    shown: Arc<Mutex<Vec<u8>>>,
-}
-
-impl Screen {
-    fn start(world: &World, script: &str, size: (u16, u16)) -> Self {
-        let size = PtySize { cols: size.0, rows: size.1, ..PtySize::default() };
-        let pair = native_pty_system().openpty(size).unwrap();
-        let mut command = CommandBuilder::new("sh");
-        command.args(["-c", script]);
-        command.env_clear();
-        world.variables().into_iter().for_each(|(name, value)| command.env(name, value));
-        command.env("CLISCALE", binary("cliscale"));
-        command.env("TERM", "xterm-256color");
-        command.cwd(world.dir.path());
-        let child = pair.slave.spawn_command(command).unwrap();
-        let shown = Arc::new(Mutex::new(Vec::new()));
-        let (mut reader, seen) = (pair.master.try_clone_reader().unwrap(), Arc::clone(&shown));
-        std::thread::spawn(move || {
-            let mut buffer = [0; 4096];
-            while let Ok(read @ 1..) = reader.read(&mut buffer) {
-                seen.lock().unwrap().extend_from_slice(&buffer[..read]);
-            }
-        });
-        Self { keys: pair.master.take_writer().unwrap(), master: pair.master, child, shown }
-    }
-
-    fn text(&self) -> String {
-        String::from_utf8_lossy(&self.shown.lock().unwrap()).into_owned()
-    }
-
-    async fn sees(&self, text: &str) {
-        wait_until(&format!("{text:?} is shown"), || self.text().contains(text)).await;
-    }
-
-    fn types(&mut self, keys: &str) {
-        self.keys.write_all(keys.as_bytes()).unwrap();
-        self.keys.flush().unwrap();
-    }
-
-    async fn exits(mut self) -> (u32, String) {
-        let child = &mut self.child;
-        let mut code = None;
-        let deadline = std::time::Instant::now() + testkit::stack::SOON;
-        while code.is_none() {
-            assert!(std::time::Instant::now() < deadline, "the terminal's shell did not end");
-            code = child.try_wait().unwrap();
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-        }
-        (code.unwrap().exit_code(), String::from_utf8_lossy(&self.shown.lock().unwrap()).into_owned())
-    }
-}
-
-impl Drop for Screen {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-    }
-}
+use portable_pty::PtySize;
+use testkit::stack::{Stack, wait_until};
+use tokio::io::{AsyncBufReadExt, BufReader};
 
 /// Whether the `stty -a` in a text shows a terminal as shells leave it.
 fn is_cooked(text: &str) -> bool {
@@ -103,7 +37,7 @@ async fn keys_arrive_one_by_one_and_the_exit_code_comes_back() {
 async fn the_session_has_this_terminal_s_size_and_follows_it() {
     let world = World::new();
     world.folder("code");
-    let program = r#"stty size; trap "stty size" WINCH; while :; do sleep 0.05; done"#;
+    let program = r#"trap "stty size" WINCH; stty size; while :; do sleep 0.05; done"#;
     std::fs::write(world.path("program"), program).unwrap();
     let mut screen = Screen::start(&world, r#""$CLISCALE" run code -- "$(cat program)""#, (101, 31));
     screen.sees("31 101").await;
@@ -143,6 +77,35 @@ async fn the_detach_key_leaves_a_clean_terminal_and_a_session_that_goes_on() {
 }
 
 #[tokio::test]
+async fn a_screen_whose_making_is_not_kept_any_more_is_drawn_and_left_as_clean() {
+    let world = World::new();
+    let runner = world.forgetful_runner(64 * 1024);
+    let stack = Stack::options().arg("--runner-bin").arg(runner.display().to_string()).start().await.unwrap();
+    let done = world.path("done");
+    let draw = r"printf '\033[?1049h\033[?25l\033[?2004h\033[4h\033]0;na''me\033\\\033[5;10Hfull ''screen'";
+    let command = format!("seq 1 100000; {draw}; touch '{}'; read -r x; echo \"read:$x\"", done.display());
+    let session = stack.run(&command).await.unwrap();
+    let id = session["sessionId"].as_str().unwrap();
+    wait_until("all is drawn", || done.exists()).await;
+    let data = stack.data_dir.display();
+    let attach = format!("\"$CLISCALE\" attach {id} --data-dir '{data}'; echo \"code=$?\"; stty -a");
+    let mut screen = Screen::start(&world, &attach, (80, 24));
+    screen.sees("full screen").await;
+    // The program's screen, not the person's own, which was not reset.
+    let text = screen.text();
+    assert!(text.contains("99999") && !text.contains("\x1bc") && text.contains("name"), "{text:?}");
+    screen.types("\x1d");
+    screen.sees("code=0").await;
+    let (_, text) = screen.exits().await;
+    let left = &text[text.find("full screen").unwrap()..];
+    for restored in ["\x1b[?25h", "\x1b[?2004l", "\x1b[4l"] {
+        assert!(left.contains(restored), "{restored:?} in {left:?}");
+    }
+    assert!(left.contains("\x1b[?1049l") || left.contains("\x1b[?47l"), "{left:?}");
+    assert!(is_cooked(&text), "{text}");
+}
+
+#[tokio::test]
 async fn a_terminated_run_ends_its_session_and_restores_the_terminal() {
     let world = World::new();
     world.folder("code");
@@ -155,32 +118,6 @@ async fn a_terminated_run_ends_its_session_and_restores_the_terminal() {
     screen.sees("code=143").await;
     let (_, text) = screen.exits().await;
     assert!(text.contains("\x1b[?25h") && is_cooked(&text), "{text:?}");
-}
-
-/// Passes connections on to a server until they are cut.
-async fn cuttable(server: String) -> (String, Arc<Mutex<CancellationToken>>) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    let cut = Arc::new(Mutex::new(CancellationToken::new()));
-    let current = Arc::clone(&cut);
-    tokio::spawn(async move {
-        while let Ok((mut client, _)) = listener.accept().await {
-            let cut = current.lock().unwrap().clone();
-            let server = server.clone();
-            tokio::spawn(async move {
-                let mut upstream = TcpStream::connect(server).await.unwrap();
-                tokio::select! {
-                    _ = copy_bidirectional(&mut client, &mut upstream) => {}
-                    () = cut.cancelled() => {}
-                }
-            });
-        }
-    });
-    (url, cut)
-}
-
-fn sever(cut: &Arc<Mutex<CancellationToken>>) {
-    std::mem::take(&mut *cut.lock().unwrap()).cancel();
 }
 
 #[tokio::test]

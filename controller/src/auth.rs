@@ -138,6 +138,11 @@ pub async fn authenticate(store: &dyn Store, headers: &HeaderMap) -> Result<ApiK
     if bool::from(found.hash.0.ct_eq(&hash.0)) { Ok(found) } else { Err(unknown()) }
 }
 
+/// What a request shows as `Authorization: Bearer`.
+pub fn bearer_of(headers: &HeaderMap) -> Option<&str> {
+    headers.get(header::AUTHORIZATION)?.to_str().ok().and_then(bearer)
+}
+
 /// The scheme's name is not case-sensitive (RFC 9110, 11.1).
 fn bearer(value: &str) -> Option<&str> {
     let (scheme, key) = value.split_once(' ')?;

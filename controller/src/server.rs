@@ -50,7 +50,9 @@ pub struct Running {
 
 impl Running {
     pub async fn start(config: ServerConfig, shutdown: Shutdown) -> anyhow::Result<Self> {
-        let store = open_store(&config).await?;
+        let key = SealKey::load_or_create(&config.encryption_key_file)?;
+        let gateway_token = key.gateway_token()?;
+        let store = open_store(&config, key).await?;
         let keys = KeyRing::open_or_create(&config.keys_dir)?;
         let public = bind(config.listen).await?;
         let internal = bind(config.internal_listen).await?;
@@ -81,7 +83,7 @@ impl Running {
             shutdown,
         };
         running.serve(public, controller.public_router().merge(health.router()));
-        running.serve(internal, running.lifecycle.internal_router());
+        running.serve(internal, running.lifecycle.internal_router().merge(controller.gateway_router(gateway_token)));
         running.serve(admin, metrics.router().merge(health.router()));
         let Self { public, internal, admin, .. } = running;
         tracing::info!(%public, %internal, %admin, launcher = %config.launcher, "the controller serves");
@@ -103,8 +105,7 @@ impl Running {
     }
 }
 
-async fn open_store(config: &ServerConfig) -> anyhow::Result<Arc<dyn Store>> {
-    let key = SealKey::load_or_create(&config.encryption_key_file)?;
+async fn open_store(config: &ServerConfig, key: SealKey) -> anyhow::Result<Arc<dyn Store>> {
     let store = service::database::open(&config.database, key).await.context("the database cannot be opened")?;
     ensure_bootstrap_key(&*store, &config.bootstrap, Time::now()).await.context("there is no API key")?;
     Ok(store)

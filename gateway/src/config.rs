@@ -34,6 +34,9 @@ pub struct Flags {
     /// Where the controller publishes its keys, such as http://controller/.well-known/jwks.json
     #[arg(long, env = "CLISCALE_JWKS_URL", default_value = "", value_name = "URL")]
     jwks_url: String,
+    /// The controller's internal port, such as http://controller:8081; without it, no read-only links are handed out
+    #[arg(long, env = "CLISCALE_CONTROLLER_URL", value_name = "URL")]
+    controller_url: Option<String>,
     /// The issuer whose tokens are believed
     #[arg(long, env = "CLISCALE_ISSUER", default_value = DEFAULT_ISSUER, value_name = "NAME")]
     issuer: String,
@@ -71,6 +74,8 @@ pub struct GatewaySettings {
     pub database: DatabaseConfig,
     pub encryption_key_file: PathBuf,
     pub jwks_url: Url,
+    /// The controller's internal port.
+    pub controller_url: Option<Url>,
     pub log_format: LogFormat,
     pub log: String,
     /// How long this is not ready any more, and serves on, before it stops.
@@ -94,10 +99,8 @@ impl Flags {
         if jwks_url.as_ref().is_some_and(|url| !matches!(url.scheme(), "http" | "https")) {
             settings.refuse("--jwks-url", "expected an http or https address");
         }
-        let public_url = settings.read_optional::<Url>("--public-url", &self.public_url);
-        if public_url.as_ref().is_some_and(|url| !matches!(url.scheme(), "http" | "https") || url.path() != "/") {
-            settings.refuse("--public-url", "expected http:// or https://, a host, and no path");
-        }
+        let controller_url = read_base(&mut settings, "--controller-url", &self.controller_url);
+        let public_url = read_base(&mut settings, "--public-url", &self.public_url);
         let trusted_proxy_hops = settings.read_range::<u8>("--trusted-proxy-hops", &self.trusted_proxy_hops, 0, 8);
         let embed_origins = read_origins(&mut settings, &self.embed_origins);
         let max_connections = settings.read_range::<usize>("--max-connections", &self.max_connections, 1, 1_000_000);
@@ -113,6 +116,7 @@ impl Flags {
                 database: database?,
                 encryption_key_file: key_file.into(),
                 jwks_url: jwks_url?,
+                controller_url,
                 log_format: log_format?,
                 log: self.log.clone(),
                 shutdown_delay: Duration::from_secs(delay?),
@@ -130,6 +134,15 @@ impl Flags {
             })
         })
     }
+}
+
+/// Reads the address of a whole host, where it is given.
+fn read_base(settings: &mut Settings, flag: &str, text: &Option<String>) -> Option<Url> {
+    let url = settings.read_optional::<Url>(flag, text);
+    if url.as_ref().is_some_and(|url| !matches!(url.scheme(), "http" | "https") || url.path() != "/") {
+        settings.refuse(flag, "expected http:// or https://, a host, and no path");
+    }
+    url
 }
 
 /// Reads origins separated by commas. Each that is none is reported; empty entries are not entries.
@@ -154,6 +167,7 @@ mod tests {
             "--listen=here",
             "--database-url=mysql://u:hunter2@h/d",
             "--jwks-url=ftp://h/",
+            "--controller-url=http://h/internal",
             "--public-url=https://h/x",
             "--trusted-proxy-hops=9",
             "--embed-origins=https://a.example, https://*.b.example",
@@ -168,6 +182,7 @@ mod tests {
             "database-url",
             "encryption-key-file",
             "jwks-url",
+            "controller-url",
             "public-url",
             "trusted-proxy-hops",
             "embed-origins",

@@ -8,9 +8,10 @@ use http::header;
 use jsonwebtoken::jwk::JwkSet;
 use url::Url;
 
+use crate::upstream;
+
 /// A key set is a few keys of half a kilobyte.
 const MAX_BYTES: usize = 256 * 1024;
-const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Why the keys could not be had. For the log; no token is in it.
 #[derive(Debug, thiserror::Error)]
@@ -38,20 +39,7 @@ pub struct HttpJwks {
 
 impl HttpJwks {
     pub fn new(url: Url) -> Result<Self, JwksError> {
-        // reqwest is built without a provider of its own; a second installation changes nothing.
-        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-        let mut client = reqwest::Client::builder();
-        if url.scheme() == "http" {
-            // The system's certificates are not looked for, and may be missing.
-            client = client.tls_certs_only([]);
-        }
-        let client = client
-            .timeout(TIMEOUT)
-            .redirect(reqwest::redirect::Policy::none())
-            // The keys decide who enters: only the address that was configured is asked.
-            .no_proxy()
-            .build()
-            .map_err(|error| JwksError(error.to_string()))?;
+        let client = upstream::client(&url).map_err(|error| JwksError(error.to_string()))?;
         Ok(Self { url, client, max_age: AtomicU64::new(0) })
     }
 
@@ -70,7 +58,7 @@ impl HttpJwks {
 #[async_trait]
 impl JwksSource for HttpJwks {
     async fn fetch(&self) -> Result<JwkSet, JwksError> {
-        let set = self.fetch_set().await.map_err(|error| JwksError(describe(&error)))?;
+        let set = self.fetch_set().await.map_err(|error| JwksError(upstream::describe(&error)))?;
         if set.keys.is_empty() {
             return Err(JwksError(format!("{} holds no keys", self.url)));
         }
@@ -83,17 +71,6 @@ impl JwksSource for HttpJwks {
             seconds => Some(Duration::from_secs(seconds)),
         }
     }
-}
-
-/// reqwest's own text leaves out the cause.
-fn describe(error: &reqwest::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }
 
 fn max_age_of(cache_control: &str) -> Option<u64> {

@@ -14,8 +14,11 @@ mod metrics;
 mod origin;
 mod page;
 mod runner_link;
+mod share;
 mod terminal;
 mod token;
+mod upstream;
+mod viewer_tokens;
 mod waiting;
 mod wire;
 
@@ -26,7 +29,7 @@ use axum::Router;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use service::metrics::Metrics;
 use service::shutdown::Stopping;
 use service::{Problem, PublicAddress, Shutdown};
@@ -37,12 +40,14 @@ use tokio::sync::Semaphore;
 pub use client::MAX_HELD;
 pub use jwks::{HttpJwks, JwksError, JwksSource};
 pub use origin::{InvalidOrigin, Origin};
+pub use viewer_tokens::{HttpViewerTokens, ViewerTokens};
 
 use admission::Admission;
 use drain::Drain;
 use keys::KeyCache;
 use metrics::GatewayMetrics;
 use page::Page;
+use share::ShareLimit;
 use token::TokenVerifier;
 
 /// The issuer that controllers put into tokens unless they are told another.
@@ -96,14 +101,19 @@ struct Inner {
     drain: Drain,
     room: Arc<Semaphore>,
     refusals: Arc<Semaphore>,
+    /// `None`: no links are handed out.
+    viewer_tokens: Option<Arc<dyn ViewerTokens>>,
+    shares: Arc<ShareLimit>,
 }
 
 impl Gateway {
     /// Needs a running tokio runtime: the verification keys are kept fresh on `shutdown`, as the connections are.
+    /// Without `viewer_tokens` no read-only links are handed out.
     pub fn new(
         config: GatewayConfig,
         store: Arc<dyn Store>,
         jwks: Arc<dyn JwksSource>,
+        viewer_tokens: Option<Arc<dyn ViewerTokens>>,
         metrics: &Metrics,
         shutdown: Shutdown,
     ) -> Self {
@@ -111,6 +121,9 @@ impl Gateway {
         let refreshed = Arc::clone(&keys);
         let stop = shutdown.token();
         shutdown.spawn(async move { refreshed.keep_fresh(stop).await });
+        let shares = Arc::new(ShareLimit::default());
+        let (bounded, stop) = (Arc::clone(&shares), shutdown.token());
+        shutdown.spawn(async move { bounded.keep_bounded(stop).await });
         let verifier = TokenVerifier::new(keys, config.issuer.clone());
         let drain = Drain::default();
         let (draining, stop, spread) = (drain.clone(), shutdown.token(), config.drain_spread);
@@ -128,6 +141,8 @@ impl Gateway {
             store,
             shutdown,
             drain,
+            viewer_tokens,
+            shares,
         }))
     }
 
@@ -142,6 +157,7 @@ impl Gateway {
         Router::new()
             .route("/ws/{id}", get(open).fallback(refuse_method))
             .route("/ws/_/{*path}", get(show_asset).fallback(refuse_method))
+            .route("/ws/{id}/share", post(share::share_session).fallback(refuse_method))
             .route("/ws/{id}/", get(refuse_path))
             .route("/ws/{id}/{*rest}", get(refuse_path))
             .with_state(Arc::clone(&self.0))
@@ -169,7 +185,7 @@ async fn show_asset(path: Result<Path<String>, PathRejection>, request: Request)
 }
 
 async fn refuse_method() -> Response {
-    Problem::new(ProblemType::MethodNotAllowed, "only GET and HEAD are possible here").into_response()
+    Problem::new(ProblemType::MethodNotAllowed, "this path takes other methods; Allow lists them").into_response()
 }
 
 async fn refuse_path() -> Response {

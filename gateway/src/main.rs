@@ -6,7 +6,7 @@ use anyhow::Context;
 use axum::Router;
 use clap::Parser;
 use gateway::config::{Flags, GatewaySettings};
-use gateway::{Gateway, HttpJwks};
+use gateway::{Gateway, HttpJwks, HttpViewerTokens, ViewerTokens};
 use service::metrics::Metrics;
 use service::shutdown::Stopping;
 use service::{HealthState, Problem, ServeLimits, Shutdown, serve};
@@ -29,11 +29,14 @@ async fn run(settings: GatewaySettings) -> anyhow::Result<()> {
     let key =
         std::fs::read_to_string(key_file).with_context(|| format!("encryption key file {}", key_file.display()))?;
     let key = SealKey::from_hex(&key)?;
+    let own_token = key.gateway_token()?;
     let store = service::database::open(&settings.database, key).await?;
     let metrics = Metrics::default();
     let health = HealthState::new(Arc::clone(&store), shutdown.leaving());
     let jwks = Arc::new(HttpJwks::new(settings.jwks_url)?);
-    let gateway = Gateway::new(settings.gateway, store, jwks, &metrics, shutdown.clone());
+    let tokens = settings.controller_url.map(|url| HttpViewerTokens::new(url, own_token)).transpose()?;
+    let tokens = tokens.map(|tokens| Arc::new(tokens) as Arc<dyn ViewerTokens>);
+    let gateway = Gateway::new(settings.gateway, store, jwks, tokens, &metrics, shutdown.clone());
 
     let public = gateway.router().merge(health.router()).fallback(refuse_path);
     let admin = metrics.router().merge(health.router());

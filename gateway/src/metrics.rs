@@ -59,6 +59,7 @@ pub struct GatewayMetrics {
     admissions: Labelled,
     ends: Labelled,
     waiting: Histogram,
+    shares: Labelled,
     pub traffic: Traffic,
 }
 
@@ -88,6 +89,11 @@ impl GatewayMetrics {
                 "Ended connections by what ended them",
                 Labelled::default(),
             ),
+            shares: metrics.register(
+                "gateway_shares",
+                "Requests for read-only links by outcome: shared, or why not",
+                Labelled::default(),
+            ),
             waiting: metrics.register("gateway_waiting_seconds", "From an admission to the bridge", waiting),
             traffic,
         }
@@ -103,6 +109,12 @@ impl GatewayMetrics {
 
     pub fn refused(&self, kind: ProblemType) {
         self.admissions.get_or_create(&[("outcome", kind.as_str())]).inc();
+    }
+
+    /// `None`: a link was handed out.
+    pub fn shared(&self, refused: Option<ProblemType>) {
+        let outcome = refused.map_or("shared", ProblemType::as_str);
+        self.shares.get_or_create(&[("outcome", outcome)]).inc();
     }
 
     pub fn ended(&self, by: EndedBy) {

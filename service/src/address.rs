@@ -7,6 +7,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use http::{HeaderMap, header};
+use session::{Secret, SessionId};
 use url::Url;
 
 /// The public address, from `--public-url` or from each request's own `Host`.
@@ -67,6 +68,11 @@ impl PublicAddress {
         // A proxy may replace instead of append (commonly for -Proto): then the list is shorter than hops.
         entries.get(entries.len().saturating_sub(hops)).copied()
     }
+}
+
+/// The link to a session's terminal below a base address. A JWT needs no escaping in a query: base64url and dots.
+pub fn terminal_at(base: &str, session: SessionId, token: &Secret) -> String {
+    format!("{base}/ws/{session}?token={}", token.expose())
 }
 
 /// The `Host` header's text.

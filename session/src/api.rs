@@ -69,6 +69,16 @@ pub struct Entry {
     pub stage: Stage,
 }
 
+/// What `POST /ws/{id}/share` gives to an operator's page: a way in for somebody who watches, once.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SharedLink {
+    /// Open this in a browser, once. Whoever does sees the terminal, and can neither type nor resize it.
+    pub url: Secret,
+    /// When the link can no longer be used.
+    pub expires_at: String,
+}
+
 /// A page of sessions, newest first.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -106,6 +116,7 @@ pub fn schema() -> serde_json::Value {
         session: SessionView,
         session_page: SessionPage,
         mint_token: MintToken,
+        shared_link: SharedLink,
         health: Health,
         problem: crate::problem::ProblemBody,
     }

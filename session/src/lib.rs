@@ -1,5 +1,5 @@
 //! The vocabulary that every part of CLI Scale shares: ids, the session's specification and states, token claims,
-//! problem types, terminal frames, and the words that runners and the controller exchange.
+//! problem types, terminal frames, and the words that runners and gateways exchange with the controller.
 //!
 //! Pure: no runtime, no sockets, no database. What is decided here can be tested without starting anything.
 
@@ -7,6 +7,7 @@ pub mod api;
 pub mod claims;
 pub mod code_url;
 pub mod frames;
+pub mod gateway_api;
 pub mod ids;
 pub mod problem;
 pub mod runner_api;

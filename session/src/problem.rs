@@ -32,7 +32,7 @@ words!(
         Conflict = "conflict",
         /// The request names a host that this server does not answer for.
         UnknownHost = "unknown_host",
-        /// Too many session creations.
+        /// Too many session creations, or links.
         RateLimited = "rate_limited",
         /// As many sessions as this server may run are running.
         Capacity = "capacity",
@@ -52,6 +52,10 @@ words!(
         TicketExpired = "ticket_expired",
         /// The tab's resume ticket was used again after its successor.
         TicketReused = "ticket_reused",
+        /// What the page shows is not the token of one that is in the session.
+        PageTokenInvalid = "page_token_invalid",
+        /// The session, or the server, hands out no read-only links.
+        ShareForbidden = "share_forbidden",
         /// The page that opened the terminal is not allowed to.
         ForbiddenOrigin = "forbidden_origin",
         /// The session's backend cannot hold viewers off.
@@ -71,8 +75,9 @@ impl ProblemType {
         use ProblemType::*;
         match self {
             InvalidRequest => 400,
-            Unauthorized | TokenUsed | TokenExpired | TokenInvalid | TokenMissing | TicketExpired | TicketReused => 401,
-            Forbidden | ForbiddenOrigin | ViewerUnsupported => 403,
+            Unauthorized | TokenUsed | TokenExpired | TokenInvalid | TokenMissing | TicketExpired | TicketReused
+            | PageTokenInvalid => 401,
+            Forbidden | ForbiddenOrigin | ViewerUnsupported | ShareForbidden => 403,
             NotFound | SessionUnknown => 404,
             MethodNotAllowed => 405,
             Conflict => 409,
@@ -102,7 +107,7 @@ impl ProblemType {
             IdempotencyMismatch => "The idempotency key was used for another request",
             Conflict => "The session's state does not allow this",
             UnknownHost => "This server does not answer for that host",
-            RateLimited => "Too many sessions created",
+            RateLimited => "Too many requests of this kind",
             Capacity => "No room for another session",
             Unavailable => "Temporarily unavailable",
             Internal => "Internal error",
@@ -112,6 +117,8 @@ impl ProblemType {
             TokenMissing => "This link is incomplete",
             TicketExpired => "This tab was away for too long",
             TicketReused => "This tab's ticket was used twice",
+            PageTokenInvalid => "This tab is not known to be in the session",
+            ShareForbidden => "No read-only links are handed out",
             ForbiddenOrigin => "This site may not open the terminal",
             ViewerUnsupported => "This terminal cannot be watched",
             SessionUnknown => "No such session",
@@ -130,8 +137,9 @@ impl ProblemType {
         use crate::frames::close;
         use ProblemType::*;
         match self {
-            TokenUsed | TokenExpired | TokenInvalid | TokenMissing | TicketExpired | TicketReused => close::TOKEN,
-            ForbiddenOrigin | ViewerUnsupported | Forbidden => close::FORBIDDEN,
+            TokenUsed | TokenExpired | TokenInvalid | TokenMissing | TicketExpired | TicketReused
+            | PageTokenInvalid => close::TOKEN,
+            ForbiddenOrigin | ViewerUnsupported | Forbidden | ShareForbidden => close::FORBIDDEN,
             SessionUnknown | NotFound => close::UNKNOWN,
             SessionEnded => close::EXPIRED,
             TooManyConnections | RateLimited => close::FULL,

@@ -90,6 +90,9 @@ pub struct CreateSession {
     /// Local mode with a folder only: run in the folder itself instead of in a copy.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub in_place: bool,
+    /// Whether its operators may hand out read-only links to its terminal, from the terminal's page; default true.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub share: Option<bool>,
 }
 
 /// What a session's specification may be on this server.
@@ -133,6 +136,13 @@ pub struct SessionSpec {
     pub ttl_secs: u64,
     pub idle_secs: u64,
     pub in_place: bool,
+    /// Operators may hand out read-only links. Sessions of before there was a choice say nothing, and allow it.
+    #[serde(default = "shared")]
+    pub share: bool,
+}
+
+const fn shared() -> bool {
+    true
 }
 
 /// The write-only part of a specification; stored sealed and dropped once the runner has it.
@@ -177,6 +187,7 @@ impl SessionSpec {
             ttl_secs,
             idle_secs,
             in_place: request.in_place,
+            share: request.share.unwrap_or_else(shared),
         };
         let secrets =
             SessionSecrets { env: request.env, prompt: request.prompt.map(Secret::new), code_auth: request.code_auth };
@@ -332,7 +343,18 @@ mod tests {
         let (spec, secrets) = SessionSpec::validate(request(), &SpecLimits::default()).unwrap();
         assert_eq!((spec.cols, spec.rows, spec.ttl_secs, spec.idle_secs), (80, 24, 3600, 900));
         assert_eq!(spec.install_cmd, None);
+        assert!(spec.share);
         assert_eq!(secrets, SessionSecrets::default());
+    }
+
+    #[test]
+    fn a_specification_that_was_stored_before_links_could_be_forbidden_allows_them() {
+        let forbidding = CreateSession { share: Some(false), ..request() };
+        let (spec, _) = SessionSpec::validate(forbidding, &SpecLimits::default()).unwrap();
+        let mut stored = serde_json::to_value(&spec).unwrap();
+        assert!(!serde_json::from_value::<SessionSpec>(stored.clone()).unwrap().share);
+        stored.as_object_mut().unwrap().remove("share").unwrap();
+        assert!(serde_json::from_value::<SessionSpec>(stored).unwrap().share);
     }
 
     #[test]

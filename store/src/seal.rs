@@ -6,6 +6,11 @@ use std::io::Write;
 use std::path::Path;
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
+use aws_lc_rs::hkdf::{HKDF_SHA256, Prk};
+use session::Secret;
+
+/// What the gateways' token is derived for, and nothing else is.
+const GATEWAYS: &[u8] = b"cliscale gateway to controller v1";
 
 /// Why something could not be sealed or opened. Says nothing of what is inside.
 #[derive(Debug, thiserror::Error)]
@@ -20,10 +25,16 @@ pub enum SealError {
     Open,
     #[error("sealing failed")]
     Seal,
+    #[error("no key can be derived")]
+    Derive,
 }
 
 /// The key that secrets are sealed with.
-pub struct SealKey(RandomizedNonceKey);
+pub struct SealKey {
+    seal: RandomizedNonceKey,
+    /// For keys that follow from this one, each for a purpose of its own.
+    derive: Prk,
+}
 
 impl std::fmt::Debug for SealKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -34,7 +45,9 @@ impl std::fmt::Debug for SealKey {
 impl SealKey {
     pub fn new(key: &[u8; 32]) -> Self {
         // The length is AES-256's own.
-        Self(RandomizedNonceKey::new(&AES_256_GCM, key).expect("32 bytes"))
+        let seal = RandomizedNonceKey::new(&AES_256_GCM, key).expect("32 bytes");
+        // The key is drawn evenly, so nothing has to be extracted first (RFC 5869, 3.3).
+        Self { seal, derive: Prk::new_less_safe(HKDF_SHA256, key) }
     }
 
     /// A key that lives as long as the process; for tests.
@@ -70,9 +83,19 @@ impl SealKey {
         }
     }
 
+    /// What gateways show to controllers. It follows from the key that both have (HKDF, RFC 5869), so it needs no
+    /// hand-out of its own, and changes with the key; the key does not follow from it.
+    pub fn gateway_token(&self) -> Result<Secret, SealError> {
+        let mut token = [0; 32];
+        let info = [GATEWAYS];
+        let derived = self.derive.expand(&info, HKDF_SHA256).and_then(|okm| okm.fill(&mut token));
+        derived.map_err(|_| SealError::Derive)?;
+        Ok(Secret::new(hex::encode(token)))
+    }
+
     pub fn seal(&self, row: &str, plain: &[u8]) -> Result<Vec<u8>, SealError> {
         let mut text = plain.to_vec();
-        let nonce = self.0.seal_in_place_append_tag(Aad::from(row), &mut text).map_err(|_| SealError::Seal)?;
+        let nonce = self.seal.seal_in_place_append_tag(Aad::from(row), &mut text).map_err(|_| SealError::Seal)?;
         let mut sealed = nonce.as_ref().to_vec();
         sealed.append(&mut text);
         Ok(sealed)
@@ -82,7 +105,7 @@ impl SealKey {
         let (nonce, text) = sealed.split_first_chunk::<NONCE_LEN>().ok_or(SealError::Open)?;
         let mut text = text.to_vec();
         let nonce = Nonce::assume_unique_for_key(*nonce);
-        let plain = self.0.open_in_place(nonce, Aad::from(row), &mut text).map_err(|_| SealError::Open)?;
+        let plain = self.seal.open_in_place(nonce, Aad::from(row), &mut text).map_err(|_| SealError::Open)?;
         Ok(plain.to_vec())
     }
 }
@@ -106,6 +129,16 @@ mod tests {
         assert!(key.open("row 2", &sealed).is_err());
         assert!(SealKey::random().unwrap().open("row 1", &sealed).is_err());
         assert!(key.open("row 1", &sealed[..5]).is_err());
+    }
+
+    #[test]
+    fn gateways_and_controllers_with_one_key_have_one_token_which_is_not_the_key() {
+        let key = "ab".repeat(32);
+        let token = SealKey::from_hex(&key).unwrap().gateway_token().unwrap();
+        assert_eq!(SealKey::from_hex(&key).unwrap().gateway_token().unwrap(), token);
+        assert_eq!(token.expose().len(), 64);
+        assert_ne!(token.expose(), key);
+        assert_ne!(SealKey::random().unwrap().gateway_token().unwrap(), token);
     }
 
     #[test]

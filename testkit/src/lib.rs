@@ -11,3 +11,5 @@ pub mod plain_http;
 pub mod postgres;
 pub mod stack;
 pub mod terminal_client;
+pub mod terminal_output;
+pub mod xterm;

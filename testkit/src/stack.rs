@@ -176,7 +176,12 @@ pub async fn metrics_after_a_session() -> Result<String> {
     let stack = Stack::start().await?;
     let entry = stack.run("true").await?;
     let url = entry["webSocketUrl"].as_str().context("webSocketUrl")?;
-    TerminalClient::connect(url, &[], &[TTY_R1]).await?.wait_closed(SOON).await?;
+    let mut terminal = TerminalClient::connect(url, &[], &[TTY_R1]).await?;
+    terminal.wait_closed(SOON).await?;
+    let page = Api::new(&stack.api_url, &terminal.tickets.context("tickets")?.page_token, SOON)?;
+    let path = format!("/ws/{}/share", entry["sessionId"].as_str().context("sessionId")?);
+    let (status, link) = page.call(reqwest::Method::POST, &path, None).await?;
+    anyhow::ensure!(status == 200, "sharing a session that has just ended answered {status}: {link}");
     let url = format!("{}/metrics", stack.printed["admin_url"]);
     let deadline = Instant::now() + SOON;
     loop {

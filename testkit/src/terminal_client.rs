@@ -7,7 +7,9 @@ use bytes::Bytes;
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
 use http::{HeaderName, HeaderValue, header};
-use session::frames::{ClientFrame, Exit, Hello, Presence, Resized, Resume, ServerFrame, Size, Start, Tickets, Waiting};
+use session::frames::{
+    ClientFrame, Exit, Hello, Presence, Resized, Resume, ServerFrame, Size, Start, Tickets, Waiting,
+};
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{WebSocketStream, client_async};
@@ -69,6 +71,20 @@ impl TerminalClient {
         headers: &[(&str, &str)],
         protocols: &[&str],
     ) -> anyhow::Result<Result<Self, Refused>> {
+        let connection = connector
+            .connect(url)
+            .await
+            .with_context(|| format!("connecting to {}", url.split('?').next().unwrap_or(url)))?;
+        Self::open_over(connection, url, headers, protocols).await
+    }
+
+    /// The same over a connection that is there already, such as one that breaks where a test wants it to.
+    pub async fn open_over(
+        connection: Box<dyn Connection>,
+        url: &str,
+        headers: &[(&str, &str)],
+        protocols: &[&str],
+    ) -> anyhow::Result<Result<Self, Refused>> {
         let mut request = url.into_client_request()?;
         if !protocols.is_empty() {
             let offered = HeaderValue::from_str(&protocols.join(", "))?;
@@ -77,10 +93,6 @@ impl TerminalClient {
         for (name, value) in headers {
             request.headers_mut().insert(HeaderName::try_from(*name)?, HeaderValue::from_str(value)?);
         }
-        let connection = connector
-            .connect(url)
-            .await
-            .with_context(|| format!("connecting to {}", url.split('?').next().unwrap_or(url)))?;
         let (socket, response) = match client_async(request, connection).await {
             Ok(connected) => connected,
             Err(Error::Http(response)) => {

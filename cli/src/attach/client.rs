@@ -30,7 +30,7 @@ pub struct Attach<'a> {
 pub enum Outcome {
     /// The session did.
     Ended(Ended),
-    /// The detach key, or the terminal went away.
+    /// The detach key, or the terminal went away; or all of a log that was wanted is written.
     Detached,
     /// This process was told to go.
     Stopped(Stopped),
@@ -50,7 +50,7 @@ pub enum AttachError {
     GaveUp(String),
     #[error("the connection was lost ({0}), and a stock ttyd cannot take it up again")]
     Lost(String),
-    #[error("another connection has taken this terminal over")]
+    #[error("another operator has taken over")]
     TakenOver,
     #[error("the local terminal: {0}")]
     Local(#[from] std::io::Error),
@@ -68,14 +68,19 @@ pub async fn attach(what: Attach<'_>) -> Result<Outcome, AttachError> {
     let keyboard = if local == Local::Terminal { Keyboard::start() } else { Keyboard::silent() };
     let written = display.written();
     let mut end = LocalEnd { local, keyboard, display, written, modes: Modes::default(), stop, resized };
-    let outcome = match Stay::new(client, &entry, tls, local) {
+    let mut outcome = match Stay::new(client, &entry, tls, local) {
         Ok(mut stay) => stay.until_done(&mut end).await,
         Err(error) => Err(error),
     };
-    let LocalEnd { display, mut modes, .. } = end;
+    let LocalEnd { display, mut modes, mut stop, .. } = end;
     // A reader that stopped reading must not keep us once we were told to go.
-    if !matches!(outcome, Ok(Outcome::Stopped(_) | Outcome::Detached)) {
-        display.finish().await;
+    let left =
+        matches!(outcome, Ok(Outcome::Stopped(_))) || (raw.is_some() && matches!(outcome, Ok(Outcome::Detached)));
+    if !left {
+        tokio::select! {
+            () = display.finish() => {}
+            by = stop.recv() => outcome = Ok(Outcome::Stopped(by)),
+        }
     }
     if local == Local::Terminal {
         let mut out = std::io::stdout();

@@ -3,14 +3,16 @@
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use session::frames::{ClientFrame, Exit, Wire};
+use session::frames::{ClientFrame, Exit, Take, Wire};
 use tokio::signal::unix::Signal;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::Local;
+use super::client::notice;
 use super::display::{Chunk, Display};
-use super::keyboard::Keyboard;
+use super::keyboard::{Keyboard, TAKE_NAME, after_take};
+use super::lease::Change;
 use super::link::{Event, Link};
 use super::modes::Modes;
 use super::place::{Place, Reaction};
@@ -39,6 +41,7 @@ pub struct LocalEnd {
 /// How a connection ended.
 pub enum Turn {
     Exit(Exit),
+    /// By the person, or because all that was wanted is there.
     Detached,
     Stopped(Stopped),
     OutputClosed,
@@ -74,8 +77,8 @@ pub async fn converse(link: &mut Link, place: &mut Place, end: &mut LocalEnd) ->
             Wake::Event(Event::Frame(frame)) => {
                 heard = Instant::now();
                 let reaction = place.take(frame);
-                if let Some(exit) = react(&reaction, place, end).await {
-                    return Turn::Exit(exit);
+                if let Some(turn) = react(&reaction, place, end) {
+                    return turn;
                 }
                 send_input(link, reaction.resend).await
             }
@@ -88,6 +91,11 @@ pub async fn converse(link: &mut Link, place: &mut Place, end: &mut LocalEnd) ->
                 None => Ok(()),
             },
             Wake::Written => acknowledge(link, &mut end.written).await,
+            Wake::Tick if !end.display.has_room() => {
+                // What was said meanwhile was not listened to.
+                heard = Instant::now();
+                link.ping().await
+            }
             Wake::Tick if heard.elapsed() > SILENCE => return Turn::Lost("nothing was heard for a minute".to_owned()),
             Wake::Tick => link.ping().await,
         };
@@ -104,7 +112,7 @@ async fn wait(link: &mut Link, place: &Place, end: &mut LocalEnd, ticks: &mut to
     let room_to_type = typing && place.input.waiting() < UNACKNOWLEDGED;
     tokio::select! {
         // Nothing is read that could not be shown: a slow output holds the server back, and so its program.
-        event = async { display.room().await.map(drop)?; Some(link.next().await) } => {
+        event = async { if display.room().await { Some(link.next().await) } else { None } } => {
             event.map_or(Wake::OutputClosed, Wake::Event)
         }
         keys = keyboard.keys.recv(), if room_to_type => Wake::Keys(keys),
@@ -116,21 +124,39 @@ async fn wait(link: &mut Link, place: &Place, end: &mut LocalEnd, ticks: &mut to
     }
 }
 
-/// Shows what a frame brought; answers the exit, if it was one.
-async fn react(reaction: &Reaction, place: &mut Place, end: &mut LocalEnd) -> Option<Exit> {
+/// Shows what a frame brought; answers how the connection ends, if that was the last.
+fn react(reaction: &Reaction, place: &mut Place, end: &mut LocalEnd) -> Option<Turn> {
     if let Some(waiting) = &reaction.waiting {
         let text = waiting.text.trim();
         if !text.is_empty() {
-            super::client::notice(end.local, text);
+            notice(end.local, text);
             place.spoil();
         }
     }
-    if reaction.lost > 0 && end.local == Local::Stream {
-        super::client::notice(end.local, &format!("{} bytes of output came too early to be shown", reaction.lost));
+    if reaction.lost > 0 && end.local != Local::Terminal {
+        notice(end.local, &format!("{} bytes of output are not kept any more and are left out here", reaction.lost));
     }
+    show(reaction, place.offset(), end);
+    if let Some(change) = reaction.keyboard {
+        notice(end.local, &told(change));
+        place.spoil();
+    }
+    match &reaction.exit {
+        Some(exit) => Some(Turn::Exit(exit.clone())),
+        None => reaction.caught_up.then_some(Turn::Detached),
+    }
+}
+
+/// Nobody else writes to the display, and `wait` saw that there is room.
+fn show(reaction: &Reaction, offset: u64, end: &mut LocalEnd) {
     let mut bytes = BytesMut::new();
     if reaction.reset {
         bytes.extend_from_slice(&end.modes.undo());
+        if offset > 0 && *end.written.borrow() == 0 {
+            // What is on a person's screen before anything of ours goes to where it can be scrolled back to.
+            let rows = end.local.size().map_or(0, |size| size.rows);
+            bytes.extend_from_slice(format!("\x1b[{rows}H{}", "\n".repeat(rows.into())).as_bytes());
+        }
         bytes.extend_from_slice(b"\x1b[H\x1b[2J");
     }
     if end.local == Local::Terminal {
@@ -142,23 +168,33 @@ async fn react(reaction: &Reaction, place: &mut Place, end: &mut LocalEnd) -> Op
         bytes.extend_from_slice(&reaction.show);
         bytes.freeze()
     };
-    if !bytes.is_empty() {
-        show(end, bytes, place.offset()).await;
+    // Also without a byte to show: that the offset was reached is to be acknowledged.
+    if reaction.moved || !bytes.is_empty() {
+        end.display.show(Chunk { bytes, end: offset });
     }
-    reaction.exit.clone()
 }
 
-async fn show(end: &LocalEnd, bytes: Bytes, offset: u64) {
-    // There is room: nobody else writes, and `wait` saw it. None means closed, which `wait` will see next.
-    if let Some(room) = end.display.room().await {
-        room.send(Chunk { bytes, end: offset });
+fn told(change: Change) -> String {
+    match change {
+        Change::Got => "you have the keyboard".to_owned(),
+        Change::Lost => format!("somebody else has the keyboard and sets the size; {TAKE_NAME} takes both over"),
     }
 }
 
 async fn type_keys(link: &mut Link, place: &mut Place, keys: Option<Vec<u8>>) -> Result<(), String> {
-    let Some(keys) = keys else { return Ok(()) };
+    let Some(mut keys) = keys else { return Ok(()) };
     if link.wire == Wire::Tty {
         return link.send(ClientFrame::Input(keys.into())).await;
+    }
+    if place.lease.is_elsewhere() {
+        // The server would throw it away. A terminal's own answers go the same way: they are another's to give.
+        let Some(rest) = after_take(&keys) else { return Ok(()) };
+        keys = rest.to_vec();
+        link.send(ClientFrame::Take(Take::default())).await?;
+        place.lease.ask();
+    }
+    if keys.is_empty() {
+        return Ok(());
     }
     let at = place.input.typed(&keys);
     link.send(ClientFrame::InputAt(at, keys.into())).await
@@ -189,8 +225,8 @@ async fn last_words(link: &mut Link, place: &mut Place, end: &mut LocalEnd) -> O
             Event::Nothing => {}
             Event::Frame(frame) => {
                 let reaction = place.take(frame);
-                if let Some(exit) = react(&reaction, place, end).await {
-                    return Some(Turn::Exit(exit));
+                if let Some(turn) = react(&reaction, place, end) {
+                    return Some(turn);
                 }
             }
         }

@@ -6,11 +6,16 @@ use std::io::Write;
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot, watch};
 
-/// Writes that may wait: a slow reader holds the server back instead of filling our memory.
-const WAITING: usize = 64;
+/// Bytes that may wait to be written; beyond them nothing more is read. More than our server sends ahead of what it
+/// knows to be written, so that its connection is always read and a slow reader is known for what it is.
+const WAITING: usize = 4 << 20;
+/// What a chunk costs beside its bytes.
+const CHUNK_COST: usize = 128;
 
 pub struct Display {
-    chunks: mpsc::Sender<Chunk>,
+    chunks: mpsc::UnboundedSender<Chunk>,
+    /// The cost of what is not yet written.
+    waiting: watch::Sender<usize>,
     written: watch::Receiver<u64>,
     done: oneshot::Receiver<()>,
 }
@@ -21,22 +26,50 @@ pub struct Chunk {
     pub end: u64,
 }
 
+impl Chunk {
+    fn cost(&self) -> usize {
+        self.bytes.len() + CHUNK_COST
+    }
+}
+
 impl Display {
     /// `unix_lines` turns the CR LF that a PTY makes of every line's end back into LF.
     pub fn start(output: impl Write + Send + 'static, unix_lines: bool) -> Self {
-        let (chunks, waiting) = mpsc::channel(WAITING);
+        let (chunks, to_write) = mpsc::unbounded_channel();
+        let waiting = watch::Sender::new(0);
         let (progress, written) = watch::channel(0);
         let (finished, done) = oneshot::channel();
+        let left = waiting.clone();
         std::thread::spawn(move || {
-            write_all(output, waiting, &progress, unix_lines);
+            let wrote = |chunk: &Chunk| {
+                left.send_modify(|left| *left -= chunk.cost());
+                progress.send_replace(chunk.end);
+            };
+            write_all(output, to_write, wrote, unix_lines);
             let _ = finished.send(());
         });
-        Self { chunks, written, done }
+        Self { chunks, waiting, written, done }
     }
 
-    /// Room for one chunk; `None` when the output was closed by its reader.
-    pub async fn room(&self) -> Option<mpsc::Permit<'_, Chunk>> {
-        self.chunks.reserve().await.ok()
+    /// Whether another chunk may come now.
+    pub fn has_room(&self) -> bool {
+        *self.waiting.borrow() < WAITING
+    }
+
+    /// Waits until another chunk may come; false when the output was closed by its reader.
+    pub async fn room(&self) -> bool {
+        let mut waiting = self.waiting.subscribe();
+        tokio::select! {
+            biased;
+            () = self.chunks.closed() => false,
+            room = waiting.wait_for(|&waiting| waiting < WAITING) => room.is_ok(),
+        }
+    }
+
+    pub fn show(&self, chunk: Chunk) {
+        self.waiting.send_modify(|waiting| *waiting += chunk.cost());
+        // Closed means that its reader has left, which `room` tells.
+        let _ = self.chunks.send(chunk);
     }
 
     /// Follows the offset up to which everything is written.
@@ -53,18 +86,18 @@ impl Display {
 
 fn write_all(
     mut output: impl Write,
-    mut waiting: mpsc::Receiver<Chunk>,
-    progress: &watch::Sender<u64>,
+    mut to_write: mpsc::UnboundedReceiver<Chunk>,
+    wrote: impl Fn(&Chunk),
     unix_lines: bool,
 ) {
     let mut lines = UnixLines::default();
-    while let Some(chunk) = waiting.blocking_recv() {
+    while let Some(chunk) = to_write.blocking_recv() {
         let sent =
             if unix_lines { output.write_all(&lines.pass(&chunk.bytes)) } else { output.write_all(&chunk.bytes) };
         if sent.and_then(|()| output.flush()).is_err() {
             return;
         }
-        progress.send_replace(chunk.end);
+        wrote(&chunk);
     }
     let _ = output.write_all(lines.finish()).and_then(|()| output.flush());
 }
@@ -127,10 +160,39 @@ mod tests {
     #[tokio::test]
     async fn an_output_that_was_closed_has_no_more_room() {
         let display = Display::start(Closed, false);
-        display.room().await.unwrap().send(Chunk { bytes: Bytes::from_static(b"x"), end: 1 });
-        while display.room().await.is_some() {
+        display.show(Chunk { bytes: Bytes::from_static(b"x"), end: 1 });
+        while display.room().await {
             tokio::task::yield_now().await;
         }
         assert_eq!(*display.written().borrow(), 0);
+    }
+
+    /// Writes once it is let go.
+    struct Slow(std::sync::mpsc::Receiver<()>);
+
+    impl Write for Slow {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            let _ = self.0.recv();
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn a_slow_output_is_full_after_so_many_bytes_and_has_room_when_they_are_written() {
+        let (go, gone) = std::sync::mpsc::channel();
+        let display = Display::start(Slow(gone), false);
+        let (mut end, chunk) = (0, Bytes::from(vec![b'x'; 64 * 1024]));
+        while display.has_room() {
+            end += chunk.len() as u64;
+            display.show(Chunk { bytes: chunk.clone(), end });
+        }
+        assert!(end as usize <= WAITING);
+        drop(go);
+        assert!(display.room().await);
+        let mut written = display.written();
+        written.wait_for(|&written| written == end).await.unwrap();
     }
 }

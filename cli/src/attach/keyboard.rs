@@ -6,15 +6,17 @@ use std::sync::Arc;
 
 use tokio::sync::{Notify, mpsc};
 
-/// Ctrl-].
-const DETACH: u8 = 0x1d;
-/// The same key under the kitty keyboard protocol: `]` is 93, and 5 means Ctrl.
-const DETACH_KITTY: &[u8] = b"\x1b[93;5u";
-/// And under xterm's modifyOtherKeys.
-const DETACH_XTERM: &[u8] = b"\x1b[27;5;93~";
+/// A key that is for us: as it is, under the kitty keyboard protocol (5 means Ctrl), and under xterm's modifyOtherKeys.
+type Key = [&'static [u8]; 3];
 
-/// What a person calls it.
+/// Ctrl-].
+const DETACH: Key = [b"\x1d", b"\x1b[93;5u", b"\x1b[27;5;93~"];
+/// Ctrl-T. Only for us while somebody else has the keyboard, when no key is the program's.
+const TAKE: Key = [b"\x14", b"\x1b[116;5u", b"\x1b[27;5;116~"];
+
+/// What a person calls them.
 pub const DETACH_NAME: &str = "Ctrl-]";
+pub const TAKE_NAME: &str = "Ctrl-T";
 
 /// Reads of at most 4 KiB that may wait: as much as anybody pastes. What is typed beyond it while nobody takes it is
 /// lost, so that the detach key always works.
@@ -58,7 +60,7 @@ fn read_keys(mut terminal: impl Read, keys: &mpsc::Sender<Vec<u8>>) {
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
             Err(_) => return,
         };
-        let detach = detach_at(read);
+        let detach = find(&DETACH, read).map(|(at, _)| at);
         let typed = &read[..detach.unwrap_or(read.len())];
         if !typed.is_empty() && matches!(keys.try_send(typed.to_vec()), Err(mpsc::error::TrySendError::Closed(_))) {
             return;
@@ -69,12 +71,16 @@ fn read_keys(mut terminal: impl Read, keys: &mpsc::Sender<Vec<u8>>) {
     }
 }
 
-/// Where the detach key was pressed. A terminal sends one key's bytes together, so no key is cut by the buffer's end
-/// unless 4 KiB came at once, which is a paste.
-fn detach_at(read: &[u8]) -> Option<usize> {
-    let plain = read.iter().position(|&byte| byte == DETACH);
-    let encoded = |key: &[u8]| read.windows(key.len()).position(|window| window == key);
-    [plain, encoded(DETACH_KITTY), encoded(DETACH_XTERM)].into_iter().flatten().min()
+/// What was typed after the key that takes the keyboard over; `None` where that was not pressed.
+pub fn after_take(typed: &[u8]) -> Option<&[u8]> {
+    find(&TAKE, typed).map(|(_, end)| &typed[end..])
+}
+
+/// Where a key was pressed first, from and to. A terminal sends one key's bytes together, so no key is cut by the
+/// buffer's end unless 4 KiB came at once, which is a paste.
+fn find(key: &Key, typed: &[u8]) -> Option<(usize, usize)> {
+    let position = |form: &[u8]| Some((typed.windows(form.len()).position(|window| window == form)?, form.len()));
+    key.iter().filter_map(|form| position(form)).map(|(at, len)| (at, at + len)).min()
 }
 
 #[cfg(test)]
@@ -99,8 +105,16 @@ mod tests {
     }
 
     #[test]
+    fn the_key_that_takes_over_is_found_in_every_form_and_what_follows_is_kept() {
+        assert_eq!(after_take(b"x\x14ls\r"), Some(&b"ls\r"[..]));
+        assert_eq!(after_take(b"\x1b[116;5u"), Some(&b""[..]));
+        assert_eq!(after_take(b"\x1b[27;5;116~y"), Some(&b"y"[..]));
+        assert_eq!(after_take(b"\x1b[6;1Rt"), None);
+    }
+
+    #[test]
     fn every_other_key_is_forwarded_as_it_is() {
-        let keys = b"\x03\x04\x1a\x1c\x1b[A\x1b[93;2u\xc3\xa9";
+        let keys = b"\x03\x14\x04\x1a\x1c\x1b[A\x1b[93;2u\xc3\xa9";
         assert_eq!(typed(keys), keys);
     }
 }

@@ -2,7 +2,7 @@
 //! backend is a stock ttyd) that keeps its place across lost connections.
 //!
 //! Who does what: `link` is one WebSocket and `conversation` what is said on it; `place` knows what has been seen and
-//! typed, and is pure; `stay` carries it from one connection to the next; `keyboard`, `display`, `raw_mode` and `modes`
+//! typed, and is pure, as is `lease`, which knows whose the keyboard is; `stay` carries it from one connection to the next; `keyboard`, `display`, `raw_mode` and `modes`
 //! are the local end, which `client` sets up and puts back.
 
 mod client;
@@ -10,6 +10,7 @@ mod conversation;
 mod display;
 mod input_log;
 mod keyboard;
+mod lease;
 mod link;
 mod modes;
 mod place;
@@ -24,6 +25,7 @@ pub use stop::{StopSignals, Stopped};
 
 use std::io::IsTerminal;
 
+use session::Role;
 use session::frames::{MAX_SIZE, Size};
 
 /// How the local end behaves.
@@ -33,6 +35,9 @@ pub enum Local {
     Terminal,
     /// Output only, with line ends as files have them; nothing is typed.
     Stream,
+    /// Output only, every byte as the terminal was sent it, by somebody who only watches. With `follow` to the
+    /// session's end, otherwise as much as there is on arrival.
+    Log { follow: bool },
 }
 
 impl Local {
@@ -42,9 +47,24 @@ impl Local {
         if std::io::stdin().is_terminal() && std::io::stdout().is_terminal() { Self::Terminal } else { Self::Stream }
     }
 
+    /// What this end may do. Whoever runs a command is its operator, also from where nothing can be typed: a session
+    /// without an operator counts as idle.
+    pub fn role(self) -> Role {
+        match self {
+            Self::Terminal | Self::Stream => Role::Operator,
+            Self::Log { .. } => Role::Viewer,
+        }
+    }
+
+    /// Whether a reader that is slow rather holds the program up than misses something, as with any pipe, and begins at
+    /// the oldest output that is kept. A person at a terminal is shown the present instead.
+    pub fn is_lossless(self) -> bool {
+        self != Self::Terminal
+    }
+
     /// The local terminal's size, when there is one.
     pub fn size(self) -> Option<Size> {
-        if self == Self::Stream {
+        if self != Self::Terminal {
             return None;
         }
         let (columns, rows) = crossterm::terminal::size().ok()?;

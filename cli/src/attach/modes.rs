@@ -25,6 +25,13 @@ struct Seen {
     keyboards: u16,
     modify_other_keys: bool,
     scroll_region: bool,
+    insert: bool,
+    /// LF is a new line, too.
+    new_line: bool,
+    /// The palette, or the colours of text, background and cursor.
+    colours: bool,
+    /// What comes is part of a link.
+    link: bool,
 }
 
 impl Modes {
@@ -58,13 +65,35 @@ impl Modes {
         if seen.cursor_style {
             text += "\x1b[0 q";
         }
-        text += "\x1b[0m\x1b(B";
+        if seen.insert {
+            text += "\x1b[4l";
+        }
+        if seen.new_line {
+            text += "\x1b[20l";
+        }
+        if seen.colours {
+            text += "\x1b]104\x1b\\\x1b]110\x1b\\\x1b]111\x1b\\\x1b]112\x1b\\";
+        }
+        if seen.link {
+            text += "\x1b]8;;\x1b\\";
+        }
+        text += "\x1b[0m\x0f\x1b(B";
         self.parser = Parser::new();
         text.into_bytes()
     }
 }
 
 impl Seen {
+    fn ansi_modes(&mut self, params: &Params, on: bool) {
+        for mode in params.iter().filter_map(|param| param.first()) {
+            match mode {
+                4 => self.insert = on,
+                20 => self.new_line = on,
+                _ => {}
+            }
+        }
+    }
+
     fn private_modes(&mut self, params: &Params, on: bool) {
         for mode in params.iter().filter_map(|param| param.first().copied()) {
             if on == ON_BY_DEFAULT.contains(&mode) {
@@ -82,11 +111,22 @@ impl Perform for Seen {
         match (intermediates, action) {
             ([b'?'], 'h') => self.private_modes(params, true),
             ([b'?'], 'l') => self.private_modes(params, false),
+            ([], 'h') => self.ansi_modes(params, true),
+            ([], 'l') => self.ansi_modes(params, false),
             ([b'>'], 'u') => self.keyboards += 1,
             ([b'<'], 'u') => self.keyboards = self.keyboards.saturating_sub(first.max(1)),
             ([b'>'], 'm') if first == 4 => self.modify_other_keys = params.iter().nth(1).is_some_and(|p| p != [0]),
             ([b' '], 'q') => self.cursor_style = first != 0,
             ([], 'r') => self.scroll_region = params.iter().any(|param| param != [0]),
+            _ => {}
+        }
+    }
+
+    fn osc_dispatch(&mut self, params: &[&[u8]], _bell_terminated: bool) {
+        match params {
+            // A question is taken for a change, which does no harm.
+            [b"4" | b"10" | b"11" | b"12", ..] => self.colours = true,
+            [b"8", _, address @ ..] => self.link = address.iter().any(|part| !part.is_empty()),
             _ => {}
         }
     }
@@ -113,7 +153,7 @@ mod tests {
         String::from_utf8(modes.undo()).unwrap()
     }
 
-    const NOTHING: &str = "\x18\x1b[0m\x1b(B";
+    const NOTHING: &str = "\x18\x1b[0m\x0f\x1b(B";
 
     #[test]
     fn a_program_that_was_left_in_full_screen_leaves_nothing_behind() {
@@ -122,6 +162,15 @@ mod tests {
             assert!(text.contains(undo), "{undo:?} in {text:?}");
         }
         assert!(text.find("?1049l") < text.find("?25h"), "{text:?}");
+    }
+
+    #[test]
+    fn colours_insert_mode_and_an_open_link_are_undone() {
+        let text = undone("\x1b[4h\x1b[20h\x1b]4;1;#ff0000\x1b\\\x1b]8;;http://h.example/;x\x1b\\link");
+        for undo in ["\x1b[4l", "\x1b[20l", "\x1b]104\x1b\\", "\x1b]8;;\x1b\\"] {
+            assert!(text.contains(undo), "{undo:?} in {text:?}");
+        }
+        assert_eq!(undone("\x1b]8;id=1;http://h.example/\x07link\x1b]8;;\x07"), NOTHING);
     }
 
     #[test]
@@ -135,6 +184,6 @@ mod tests {
     fn a_cut_sequence_is_ended_first() {
         let mut modes = Modes::default();
         modes.follow(b"\x1b[?25l\x1b]0;a title that never en");
-        assert_eq!(modes.undo(), b"\x18\x1b[?25h\x1b[0m\x1b(B");
+        assert_eq!(modes.undo(), b"\x18\x1b[?25h\x1b[0m\x0f\x1b(B");
     }
 }

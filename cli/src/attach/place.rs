@@ -1,13 +1,18 @@
 //! Where this client is in a session's stream: what it has seen, what it has typed, and how to take both up again.
 //! Pure: a frame goes in, what to do about it comes out.
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use screen::QueryFilter;
-use session::Role;
 use session::frames::{Exit, Hello, Resume, ServerFrame, Size, Start, StartMode, Waiting};
+use session::{Role, Stage};
 
 use super::Local;
 use super::input_log::InputLog;
+use super::lease::{Change, Lease};
+
+/// What a snapshot begins with, to put any terminal to its beginning (screen's `snapshot`). A person's own is put back
+/// more gently: what it was told before the program came is not ours to forget.
+const RESET: &[u8] = b"\x18\x1bc";
 
 /// What one frame means for the local end.
 #[derive(Default)]
@@ -15,11 +20,17 @@ pub struct Reaction {
     /// The screen is to be set up anew before anything is shown.
     pub reset: bool,
     pub show: Bytes,
+    /// The offset moved, whether or not there is something to show for it.
+    pub moved: bool,
     pub waiting: Option<Waiting>,
     /// Output that will never be sent to us.
     pub lost: u64,
     /// Input that did not arrive over an earlier connection.
     pub resend: Option<(u64, Bytes)>,
+    /// The keyboard changed hands.
+    pub keyboard: Option<Change>,
+    /// All that was there on arrival is handed out, and no more is wanted.
+    pub caught_up: bool,
     pub exit: Option<Exit>,
 }
 
@@ -36,6 +47,15 @@ pub struct Place {
     /// What is output before this offset was asked before we came: its questions are not for our terminal.
     replay_end: u64,
     filter: QueryFilter,
+    /// The filter may hold back the start of a question.
+    filtering: bool,
+    pub lease: Lease,
+    /// What the person is to hear of the keyboard below what is being replayed.
+    news: Option<Change>,
+    /// Where a log that follows nothing ends, once that is known.
+    until: Option<u64>,
+    /// The end came, and everything before it.
+    pub complete: bool,
     role: Role,
     /// `S` came on this connection.
     started: bool,
@@ -56,6 +76,11 @@ impl Place {
             shown: 0,
             replay_end: 0,
             filter: QueryFilter::default(),
+            filtering: false,
+            lease: Lease::default(),
+            news: None,
+            until: None,
+            complete: false,
             role: Role::Operator,
             started: false,
             same_client: false,
@@ -67,6 +92,7 @@ impl Place {
     pub fn begin(&mut self, by_ticket: bool, size: Option<Size>) -> Hello {
         self.started = false;
         self.same_client = by_ticket;
+        self.lease.begin();
         // Without a place to resume at, the server gives the whole stream or the screen as it is: a repaint.
         let repaint = self.local == Local::Terminal && self.spoiled;
         let resume = self.sid.clone().filter(|_| !repaint).map(|sid| Resume {
@@ -76,7 +102,7 @@ impl Place {
             client: String::new(),
         });
         Hello {
-            lossless: false,
+            lossless: self.local.is_lossless(),
             auth_token: String::new(),
             columns: size.map(|size| size.columns),
             rows: size.map(|size| size.rows),
@@ -93,6 +119,16 @@ impl Place {
         self.spoiled = true;
     }
 
+    /// The server has told where this connection's stream begins.
+    pub fn is_started(&self) -> bool {
+        self.started
+    }
+
+    /// Anything of the stream was ever there.
+    pub fn has_begun(&self) -> bool {
+        self.sid.is_some()
+    }
+
     /// Whether what is typed can be sent: not before the server said how much it has.
     pub fn may_type(&self) -> bool {
         self.started && self.role == Role::Operator
@@ -106,10 +142,21 @@ impl Place {
     pub fn take(&mut self, frame: ServerFrame) -> Reaction {
         match frame {
             ServerFrame::Start(start) => self.start(start),
-            ServerFrame::Output(bytes) => Reaction { show: self.output(bytes), ..Reaction::default() },
+            ServerFrame::Output(bytes) => {
+                let show = self.output(bytes);
+                let (keyboard, caught_up) = (self.news_to_tell(), self.is_caught_up());
+                Reaction { show, moved: true, keyboard, caught_up, ..Reaction::default() }
+            }
             // A picture of a screen is no use to a pipe.
-            ServerFrame::Snapshot(bytes) if self.local == Local::Terminal => {
+            ServerFrame::Snapshot(mut bytes) if self.local == Local::Terminal => {
+                if bytes.starts_with(RESET) {
+                    bytes.advance(RESET.len());
+                }
                 Reaction { show: bytes, ..Reaction::default() }
+            }
+            ServerFrame::Presence(presence) if self.local == Local::Terminal => {
+                self.news = self.lease.heard(presence).or(self.news);
+                Reaction { keyboard: self.news_to_tell(), ..Reaction::default() }
             }
             ServerFrame::Tickets(tickets) => {
                 self.ticket = Some(tickets.ticket);
@@ -120,9 +167,15 @@ impl Place {
                 Reaction::default()
             }
             ServerFrame::Waiting(waiting) if !self.started => {
-                Reaction { waiting: Some(waiting), ..Reaction::default() }
+                // Before that there is no output, and none to wait for if it is not followed.
+                let nothing_yet = matches!(waiting.stage, Stage::Queued | Stage::Assigned);
+                let caught_up = nothing_yet && self.local == Local::Log { follow: false } && !self.has_begun();
+                Reaction { waiting: Some(waiting), caught_up, ..Reaction::default() }
             }
-            ServerFrame::Exit(exit) => Reaction { exit: Some(exit), ..Reaction::default() },
+            ServerFrame::Exit(exit) => {
+                self.complete = self.started && exit.end == self.off;
+                Reaction { exit: Some(exit), ..Reaction::default() }
+            }
             _ => Reaction::default(),
         }
     }
@@ -137,44 +190,61 @@ impl Place {
             self.shown = 0;
         }
         self.off = start.off;
-        if start.mode == StartMode::Snapshot {
-            self.shown = self.shown.max(start.off);
-        }
+        // Not what the server counts, which does not know how much of a stream that it told again was known.
+        let lost = start.off.saturating_sub(self.shown);
+        self.shown = self.shown.max(start.off);
         self.replay_end = start.end;
-        self.filter = QueryFilter::default();
+        (self.filter, self.filtering) = (QueryFilter::default(), false);
+        if self.local == (Local::Log { follow: false }) {
+            self.until.get_or_insert(start.end);
+        }
         self.sid = Some(start.sid);
         self.role = start.role;
         self.started = true;
-        let reset = self.local == Local::Terminal && start.mode != StartMode::Delta && seen_before;
+        // A snapshot is drawn from the top left of an empty screen, the stream itself from wherever the cursor is.
+        let anew = start.mode == StartMode::Snapshot || (start.mode == StartMode::Full && seen_before);
+        let reset = self.local == Local::Terminal && anew;
         if start.mode != StartMode::Delta {
             self.spoiled = false;
         }
-        Reaction { reset, lost: start.lost, resend: self.input.resume(start.input, same_input), ..Reaction::default() }
+        let resend = self.input.resume(start.input, same_input);
+        Reaction { reset, moved: true, lost, resend, caught_up: self.is_caught_up(), ..Reaction::default() }
+    }
+
+    fn news_to_tell(&mut self) -> Option<Change> {
+        if self.off < self.replay_end { None } else { self.news.take() }
+    }
+
+    fn is_caught_up(&self) -> bool {
+        self.until.is_some_and(|until| self.off >= until)
     }
 
     fn output(&mut self, bytes: Bytes) -> Bytes {
         let from = self.off;
         self.off += bytes.len() as u64;
         match self.local {
-            Local::Stream => {
+            Local::Stream | Local::Log { .. } => {
                 // Told again from the beginning: what was written to a pipe is written.
                 let known = self.shown.saturating_sub(from).min(bytes.len() as u64);
                 self.shown = self.shown.max(self.off);
                 bytes.slice(known as usize..)
             }
-            Local::Terminal => self.without_old_questions(from, bytes),
+            Local::Terminal => self.without_others_questions(from, bytes),
         }
     }
 
-    fn without_old_questions(&mut self, from: u64, mut bytes: Bytes) -> Bytes {
+    /// Takes out the questions that are not for this terminal: what was asked before it came, and what is asked while
+    /// somebody else's terminal answers.
+    fn without_others_questions(&mut self, from: u64, mut bytes: Bytes) -> Bytes {
         self.shown = self.off;
-        if from >= self.replay_end {
+        let old = if self.lease.answers() { self.replay_end.saturating_sub(from) } else { u64::MAX };
+        if old == 0 && !self.filtering {
             return bytes;
         }
-        let old = (self.replay_end - from).min(bytes.len() as u64);
-        let live = bytes.split_off(old as usize);
+        let live = bytes.split_off(usize::try_from(old).unwrap_or(usize::MAX).min(bytes.len()));
         let mut text = BytesMut::from(&self.filter.pass(&bytes)[..]);
-        if self.off >= self.replay_end {
+        self.filtering = live.is_empty();
+        if !self.filtering {
             text.extend_from_slice(&self.filter.finish());
         }
         text.extend_from_slice(&live);
@@ -183,80 +253,4 @@ impl Place {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn start(sid: &str, mode: StartMode, off: u64, end: u64, input: u64) -> ServerFrame {
-        ServerFrame::Start(Start {
-            sid: sid.into(),
-            mode,
-            off,
-            end,
-            input,
-            lost: if mode == StartMode::Snapshot { off } else { 0 },
-            cols: 80,
-            rows: 24,
-            role: Role::Operator,
-        })
-    }
-
-    fn output(text: &str) -> ServerFrame {
-        ServerFrame::Output(Bytes::copy_from_slice(text.as_bytes()))
-    }
-
-    #[test]
-    fn a_pipe_gets_every_byte_once_however_the_stream_is_taken_up() {
-        let mut place = Place::new(Local::Stream);
-        assert_eq!(place.begin(false, None), Hello::default());
-        place.take(start("s", StartMode::Full, 0, 0, 0));
-        assert_eq!(&place.take(output("one two ")).show[..], b"one two ");
-        assert_eq!(place.begin(true, None).resume.unwrap().off, 8);
-        place.take(start("s", StartMode::Full, 0, 12, 0));
-        assert_eq!(&place.take(output("one ")).show[..], b"");
-        assert_eq!(&place.take(output("two three")).show[..], b"three");
-        place.begin(true, None);
-        assert_eq!(place.take(start("s", StartMode::Snapshot, 20, 20, 0)).lost, 20);
-        assert_eq!(&place.take(ServerFrame::Snapshot(Bytes::from_static(b"screen"))).show[..], b"");
-        assert_eq!(&place.take(output("four")).show[..], b"four");
-    }
-
-    #[test]
-    fn a_terminal_is_not_asked_old_questions() {
-        let mut place = Place::new(Local::Terminal);
-        place.begin(false, None);
-        place.take(start("s", StartMode::Full, 0, 6, 0));
-        let shown = place.take(output("a\x1b[6nb\x1b[6n")).show;
-        assert_eq!(&shown[..], b"ab\x1b[6n");
-    }
-
-    #[test]
-    fn a_terminal_is_painted_anew_only_when_the_stream_does_not_go_on() {
-        let mut place = Place::new(Local::Terminal);
-        place.begin(false, None);
-        assert!(!place.take(start("s", StartMode::Full, 0, 0, 0)).reset);
-        place.take(output("abc"));
-        place.begin(true, None);
-        assert!(!place.take(start("s", StartMode::Delta, 3, 3, 0)).reset);
-        place.spoil();
-        assert_eq!(place.begin(true, None).resume, None);
-        assert!(place.take(start("s", StartMode::Full, 0, 3, 0)).reset);
-        place.begin(true, None);
-        assert!(place.take(start("s", StartMode::Snapshot, 3, 3, 0)).reset);
-    }
-
-    #[test]
-    fn typing_waits_for_the_server_and_goes_on_after_a_lost_connection() {
-        let mut place = Place::new(Local::Terminal);
-        place.begin(false, None);
-        assert!(!place.may_type());
-        place.take(start("s", StartMode::Full, 0, 0, 0));
-        assert!(place.may_type());
-        place.input.typed(b"hello");
-        place.take(ServerFrame::InputAck(2));
-        assert_eq!(place.begin(true, None).resume.unwrap().input, 5);
-        let resend = place.take(start("s", StartMode::Delta, 0, 0, 4)).resend;
-        assert_eq!(resend, Some((4, Bytes::from_static(b"o"))));
-        place.begin(false, None);
-        assert_eq!(place.take(start("s", StartMode::Delta, 0, 0, 0)).resend, None);
-    }
-}
+mod tests;

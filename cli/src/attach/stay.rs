@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use session::api::{Entry, SessionView};
 use session::frames::{ClientFrame, Exit, Size, Wire, close};
-use session::{EndReason, Ended, Role, SessionId};
+use session::{EndReason, Ended, SessionId};
 use tokio_tungstenite::Connector;
 use url::Url;
 
@@ -20,8 +20,12 @@ use crate::api::{ApiError, Client};
 
 /// Without any connection for so long, attaching is given up; the session goes on.
 pub const GIVE_UP: Duration = Duration::from_secs(300);
+/// A session that has ended is asked for the rest of its output for so long, if there is no way in.
+const REST: Duration = Duration::from_secs(30);
 /// Ways in that are refused one after the other before that is taken for an answer.
 const REFUSALS: u32 = 3;
+/// The same for a session that has ended: by ticket, and by a fresh token.
+const REFUSALS_AFTER_END: u32 = 2;
 
 pub struct Stay<'a> {
     client: &'a Client,
@@ -94,7 +98,7 @@ impl<'a> Stay<'a> {
                 left = left(end) => return Ok(left),
             };
             if let Some(ended) = next {
-                return Ok(Outcome::Ended(ended));
+                return Ok(self.concluded(ended));
             }
         }
     }
@@ -119,8 +123,17 @@ impl<'a> Stay<'a> {
         Ok(link)
     }
 
+    fn concluded(&self, ended: Ended) -> Outcome {
+        let local = self.place.local();
+        if matches!(local, Local::Log { .. }) && !self.place.complete {
+            let what = if self.place.has_begun() { "the end of its output" } else { "its output" };
+            notice(local, &format!("the session has ended and {what} is not kept any more"));
+        }
+        Outcome::Ended(ended)
+    }
+
     async fn mint(&self) -> Result<Url, Parted> {
-        match self.client.mint(self.session, Role::Operator).await {
+        match self.client.mint(self.session, self.place.local().role()).await {
             Ok(entry) => terminal_url(&entry).map_err(Parted::Failed),
             Err(error @ ApiError::Unreachable { .. }) => Err(Parted::Away(error.to_string())),
             // A session that has just ended gives no tokens; its record says how it ended.
@@ -131,20 +144,26 @@ impl<'a> Stay<'a> {
     async fn talk(&mut self, mut link: Link, end: &mut LocalEnd) -> Parted {
         let turn = converse(&mut link, &mut self.place, end).await;
         let wire = link.wire;
-        if self.place.may_type() || wire == Wire::Tty {
+        if self.place.is_started() || wire == Wire::Tty {
             // It was a connection to the terminal itself.
             (self.refusals, self.attempts) = (0, 0);
             self.waits = waits();
             self.alone_since = Instant::now();
         }
         match turn {
-            Turn::Exit(exit) => Parted::Done(Outcome::Ended(ended_by(exit))),
+            Turn::Exit(exit) => Parted::Done(self.concluded(ended_by(exit))),
             Turn::Detached => {
                 link.close().await;
                 Parted::Done(Outcome::Detached)
             }
-            Turn::Stopped(by) => Parted::Done(Outcome::Stopped(by)),
-            Turn::OutputClosed => Parted::Done(Outcome::OutputClosed),
+            Turn::Stopped(by) => {
+                link.close().await;
+                Parted::Done(Outcome::Stopped(by))
+            }
+            Turn::OutputClosed => {
+                link.close().await;
+                Parted::Done(Outcome::OutputClosed)
+            }
             Turn::Closed(close::TAKEN_OVER) => Parted::Failed(AttachError::TakenOver),
             Turn::Closed(code @ close::FORBIDDEN) => Parted::Failed(AttachError::Refused(format!("code {code}"))),
             Turn::Closed(code @ (close::TOKEN | close::UNKNOWN | close::EXPIRED)) => {
@@ -163,7 +182,9 @@ impl<'a> Stay<'a> {
 
     /// After a failure: is the session over, is it time to give up, and if neither, when to go on.
     async fn reconsider(&mut self, why: String) -> Result<Option<Ended>, AttachError> {
-        if let Some(ended) = self.ended().await? {
+        if let Some(ended) = self.ended().await?
+            && (self.refusals >= REFUSALS_AFTER_END || self.alone_since.elapsed() > REST)
+        {
             return Ok(Some(ended));
         }
         if self.refusals >= REFUSALS {
@@ -176,7 +197,8 @@ impl<'a> Stay<'a> {
         if self.attempts == 2 {
             // A hiccup is not worth a line across somebody's editor; an outage is.
             self.place.spoil();
-            notice(self.place.local(), &format!("no connection ({why}); trying again, {DETACH_NAME} leaves"));
+            let leave = if self.place.local() == Local::Terminal { DETACH_NAME } else { "Ctrl-C" };
+            notice(self.place.local(), &format!("no connection ({why}); trying again, {leave} leaves"));
         }
         // Never empty: there is no maximum of times.
         tokio::time::sleep(self.waits.next().unwrap_or(GIVE_UP)).await;

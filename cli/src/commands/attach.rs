@@ -2,8 +2,6 @@
 
 use std::process::ExitCode;
 
-use session::Role;
-
 use super::{FAILED, sessions, verdict};
 use crate::arguments::AttachArgs;
 use crate::attach::{Attach, Local, Outcome, attach as attach_to, ended_as};
@@ -12,7 +10,8 @@ pub async fn attach(args: AttachArgs) -> anyhow::Result<ExitCode> {
     let server = args.server.require()?;
     let client = &server.client;
     let session = sessions::find(client, &args.id).await?;
-    let entry = match client.mint(session, Role::Operator).await {
+    let local = Local::of_this_process();
+    let entry = match client.mint(session, local.role()).await {
         Ok(entry) => entry,
         Err(error) => match client.session(session).await.ok().as_ref().and_then(ended_as) {
             // Nothing to attach to any more, but everything to say.
@@ -20,7 +19,6 @@ pub async fn attach(args: AttachArgs) -> anyhow::Result<ExitCode> {
             None => return Err(error.into()),
         },
     };
-    let local = Local::of_this_process();
     Ok(match attach_to(Attach { client, entry, local }).await? {
         Outcome::Ended(ended) => concluded(&ended),
         Outcome::Detached => {
@@ -33,7 +31,8 @@ pub async fn attach(args: AttachArgs) -> anyhow::Result<ExitCode> {
     })
 }
 
-fn concluded(ended: &session::Ended) -> ExitCode {
+/// Says how a session ended, where that needs saying, and answers the exit code.
+pub(super) fn concluded(ended: &session::Ended) -> ExitCode {
     if let Some(line) = verdict::line(ended) {
         eprintln!("cliscale: {line}");
     }

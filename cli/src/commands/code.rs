@@ -69,6 +69,7 @@ pub fn request(args: &RunArgs, code: &Code, local: Local) -> anyhow::Result<Crea
         ttl_seconds: args.ttl,
         idle_seconds: args.idle,
         in_place: args.in_place,
+        share: args.no_share.then_some(false),
         ..CreateSession::default()
     })
 }
@@ -112,6 +113,19 @@ mod tests {
         for wrong in ["/nowhere/at/all", "github.com/o/r", "file://host/x"] {
             assert!(Code::of(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn links_are_forbidden_only_where_that_is_asked_for() {
+        use crate::arguments::{Cli, Command};
+        use clap::Parser;
+        let asked = |words: &[&str]| {
+            let words = ["cliscale", "run", "https://h.example/r.git"].iter().chain(words).chain(&["--", "make"]);
+            let Command::Run(args) = Cli::parse_from(words).command else { panic!("run") };
+            request(&args, &Code::of(&args.code).unwrap(), Local::Stream).unwrap().share
+        };
+        assert_eq!(asked(&[]), None);
+        assert_eq!(asked(&["--no-share"]), Some(false));
     }
 
     #[test]

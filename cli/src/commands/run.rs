@@ -10,13 +10,10 @@ use session::{Role, SessionId};
 use super::code::{Code, request};
 use super::embedded::Embedded;
 use super::open::open_in_browser;
-use super::{FAILED, verdict};
+use super::{FAILED, NOT_READ, verdict};
 use crate::api::{Client, Server};
 use crate::arguments::RunArgs;
 use crate::attach::{Attach, AttachError, DETACH_NAME, Local, Outcome, StopSignals, Stopped, attach};
-
-/// As shells report that nobody reads what a command writes (SIGPIPE).
-const NOT_READ: u8 = 128 + 13;
 
 /// The server that the session runs on.
 enum Host {

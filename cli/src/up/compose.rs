@@ -14,13 +14,14 @@ use controller::keys::KeyRing;
 use controller::launcher::{Launcher, ProcessLauncher, ProcessLauncherConfig, StaticLauncher};
 use controller::lifecycle::{Lifecycle, LifecycleConfig};
 use controller::{Controller, ControllerConfig};
-use gateway::{Gateway, GatewayConfig, JwksError, JwksSource};
+use gateway::{Gateway, GatewayConfig, JwksError, JwksSource, ViewerTokens};
 use jsonwebtoken::jwk::JwkSet;
 use service::database::{self, DatabaseUrl};
 use service::metrics::Metrics;
-use service::{HealthState, PublicAddress, ServeLimits, Shutdown, serve};
+use service::{HealthState, Problem, PublicAddress, ServeLimits, Shutdown, serve};
+use session::gateway_api::ViewerToken;
 use session::runner_api::FetchPolicy;
-use session::{EndReason, Secret};
+use session::{EndReason, Secret, SessionId};
 use store::{SealKey, Store};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -248,7 +249,8 @@ fn public_router(
     let (keys, lifecycle) = (Arc::clone(keys), Arc::clone(lifecycle));
     let jwks = Arc::new(OwnKeys(Arc::clone(&keys)));
     let controller = Controller::new(controller_config, Arc::clone(store), keys, lifecycle, metrics, shutdown.clone());
-    let gateway = Gateway::new(gateway_config, Arc::clone(store), jwks, metrics, shutdown.clone());
+    let tokens: Option<Arc<dyn ViewerTokens>> = Some(Arc::new(OwnTokens(controller.clone())));
+    let gateway = Gateway::new(gateway_config, Arc::clone(store), jwks, tokens, metrics, shutdown.clone());
     controller.public_router().merge(gateway.router())
 }
 
@@ -259,6 +261,16 @@ struct OwnKeys(Arc<KeyRing>);
 impl JwksSource for OwnKeys {
     async fn fetch(&self) -> Result<JwkSet, JwksError> {
         Ok(self.0.jwks())
+    }
+}
+
+/// The tokens of read-only links, from the same process.
+struct OwnTokens(Controller);
+
+#[async_trait]
+impl ViewerTokens for OwnTokens {
+    async fn viewer_token(&self, session: SessionId) -> Result<ViewerToken, Problem> {
+        self.0.viewer_token(session).await
     }
 }
 

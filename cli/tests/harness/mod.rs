@@ -2,6 +2,11 @@
 //! data directory, and nothing of this machine's settings.
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
+pub mod cuttable;
+pub mod gateway;
+pub mod screen;
+
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 
@@ -53,6 +58,16 @@ impl World {
         command.args(args).env_clear().envs(self.variables()).current_dir(self.dir.path());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
         command
+    }
+
+    /// A runner that keeps little output in memory and none beside it.
+    pub fn forgetful_runner(&self, ring_bytes: u32) -> PathBuf {
+        let (path, runner) = (self.path("forgetful-runner"), binary("cliscale-runner"));
+        let script =
+            format!("#!/bin/sh\nexec '{}' --ring-bytes {ring_bytes} --spill-bytes 0 \"$@\"\n", runner.display());
+        std::fs::write(&path, script).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        path
     }
 
     pub async fn output(&self, args: &[&str]) -> Output {

@@ -79,11 +79,11 @@ impl Controller {
                 self.0.lifecycle.begin(&session, runner, claimed, plan);
                 tracing::info!(session = %session.id, %runner, claimed, key = %caller.key.id, "session created");
                 self.record(&caller.key, "session.create", session.id).await;
-                Ok(Answer::Created(self.entry(&session, token, &caller.addresses, now).await?))
+                Ok(Answer::Created(self.entry(&session, token, &caller.addresses).await?))
             }
             Creation::Repeated(session) => {
                 self.record(&caller.key, "session.token", session.id).await;
-                Ok(Answer::Repeated(self.entry(&session, token, &caller.addresses, now).await?))
+                Ok(Answer::Repeated(self.entry(&session, token, &caller.addresses).await?))
             }
             Creation::IdempotencyMismatch => Err(idempotency::mismatch()),
             Creation::RateLimited { retry_after_secs } => {
@@ -111,6 +111,13 @@ impl Controller {
         role: Role,
         addresses: &Addresses,
     ) -> Result<Entry, Problem> {
+        let token = self.further_token(&session, role).await?;
+        self.record(key, "session.token", session.id).await;
+        self.entry(&session, token, addresses).await
+    }
+
+    /// Draws and stores a token for a session that can still be entered.
+    pub(super) async fn further_token(&self, session: &SessionRecord, role: Role) -> Result<NewToken, Problem> {
         if role == Role::Viewer && session.wire == session::frames::Wire::Tty {
             let detail = "this session's backend is a stock ttyd, which cannot keep a viewer from typing";
             return Err(Problem::new(ProblemType::ViewerUnsupported, detail));
@@ -121,33 +128,32 @@ impl Controller {
             let route = self.0.store.route(session.id).await?;
             route.and_then(|route| route.address).ok_or_else(gone)?;
         }
-        let now = Time::now();
-        let token = new_token(role, now)?;
+        let token = new_token(role, Time::now())?;
         if !self.0.store.add_token(session.id, token.clone()).await? {
             return Err(gone());
         }
-        self.record(key, "session.token", session.id).await;
-        self.entry(&session, token, addresses, now).await
+        Ok(token)
     }
 
     /// Signs a stored token and puts it into an answer.
-    async fn entry(
-        &self,
-        session: &SessionRecord,
-        token: NewToken,
-        addresses: &Addresses,
-        now: Time,
-    ) -> Result<Entry, Problem> {
-        let claims = Claims::new(&self.0.config.issuer, session.id, token.role, token.jti, now.as_second());
+    async fn entry(&self, session: &SessionRecord, token: NewToken, addresses: &Addresses) -> Result<Entry, Problem> {
+        let signed = self.sign(session.id, token).await?;
+        Ok(view::entry(session, signed, addresses))
+    }
+
+    /// Signs a stored token.
+    pub(super) async fn sign(&self, session: SessionId, token: NewToken) -> Result<Signed, Problem> {
+        // As it was drawn: a lifetime before its end.
+        let drawn = token.expires_at.as_second() - session::claims::TOKEN_LIFETIME_SECS;
+        let claims = Claims::new(&self.0.config.issuer, session, token.role, token.jti, drawn);
         let keys = std::sync::Arc::clone(&self.0.keys);
         let signed = tokio::task::spawn_blocking(move || keys.sign(&claims)).await;
         let failed = |error: &dyn std::fmt::Display| {
-            tracing::error!(%error, session = %session.id, "a token could not be signed");
+            tracing::error!(%error, %session, "a token could not be signed");
             Problem::internal()
         };
         let jwt = signed.map_err(|error| failed(&error))?.map_err(|error| failed(&error))?;
-        let signed = Signed { token: jwt, role: token.role, expires_at: token.expires_at };
-        Ok(view::entry(session, signed, addresses))
+        Ok(Signed { token: jwt, role: token.role, expires_at: token.expires_at })
     }
 
     /// Adds to the audit trail what an API key did to a session.

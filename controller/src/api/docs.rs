@@ -98,7 +98,7 @@ static DOCS: LazyLock<String> = LazyLock::new(|| {
          <a href=\"/openapi.json\">openapi.json</a> describes every member; \
          <a href=\"/docs/errors\">every error has its entry</a>.</p>\n<dl>\n",
     );
-    for operation in openapi::OPERATIONS {
+    for operation in openapi::all() {
         let method = operation.method.to_ascii_uppercase();
         body += &format!("<dt><code>{method} {}</code></dt><dd>{}</dd>\n", operation.path, operation.summary);
     }

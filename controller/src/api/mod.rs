@@ -9,6 +9,7 @@ mod metrics;
 pub mod openapi;
 mod read;
 mod sessions;
+mod share;
 mod view;
 
 use std::sync::Arc;

@@ -9,13 +9,19 @@ pub struct Operation {
     pub path: &'static str,
     pub id: &'static str,
     pub summary: &'static str,
-    /// Needs an API key.
-    keyed: bool,
+    bearer: Bearer,
     /// The schema of the request's body.
     body: Option<&'static str>,
     parameters: &'static [Parameter],
     answers: &'static [(u16, &'static str, Content)],
     problems: &'static [ProblemType],
+}
+
+/// What a caller shows as bearer token.
+enum Bearer {
+    None,
+    ApiKey,
+    PageToken,
 }
 
 /// What an answer holds.
@@ -56,7 +62,17 @@ const fn open(path: &'static str, id: &'static str, summary: &'static str, conte
         Content::Text => &[(200, "Text", Content::Text)],
         Content::Json | Content::Schema(_) => &[(200, "JSON", Content::Json)],
     };
-    Operation { method: "get", path, id, summary, keyed: false, body: None, parameters: &[], answers, problems: &[] }
+    Operation {
+        method: "get",
+        path,
+        id,
+        summary,
+        bearer: Bearer::None,
+        body: None,
+        parameters: &[],
+        answers,
+        problems: &[],
+    }
 }
 
 use ProblemType as P;
@@ -68,7 +84,7 @@ pub const OPERATIONS: &[Operation] = &[
         path: "/api/sessions",
         id: "createSession",
         summary: "Create a session: fetch code, install, run a command, and give a one-time link to its terminal.",
-        keyed: true,
+        bearer: Bearer::ApiKey,
         body: Some("CreateSession"),
         parameters: &[Parameter {
             name: "Idempotency-Key",
@@ -98,7 +114,7 @@ pub const OPERATIONS: &[Operation] = &[
         path: "/api/sessions",
         id: "listSessions",
         summary: "List sessions, newest first.",
-        keyed: true,
+        bearer: Bearer::ApiKey,
         body: None,
         parameters: &[
             query("limit", "Sessions per page.", r#"{"type":"integer","minimum":1,"maximum":100,"default":20}"#, false),
@@ -114,7 +130,7 @@ pub const OPERATIONS: &[Operation] = &[
         path: "/api/sessions/{id}",
         id: "showSession",
         summary: "Read a session.",
-        keyed: true,
+        bearer: Bearer::ApiKey,
         body: None,
         parameters: &[ID],
         answers: &[(200, "The session", Content::Schema("SessionView"))],
@@ -125,7 +141,7 @@ pub const OPERATIONS: &[Operation] = &[
         path: "/api/sessions/{id}",
         id: "endSession",
         summary: "End a session. Valid in every state: one that has ended stays as it is.",
-        keyed: true,
+        bearer: Bearer::ApiKey,
         body: None,
         parameters: &[ID],
         answers: &[(200, "The session, ended", Content::Schema("SessionView"))],
@@ -136,7 +152,7 @@ pub const OPERATIONS: &[Operation] = &[
         path: "/api/sessions/{id}/tokens",
         id: "mintToken",
         summary: "Give a further one-time link, for an operator or a viewer.",
-        keyed: true,
+        bearer: Bearer::ApiKey,
         body: Some("MintToken"),
         parameters: &[ID],
         answers: &[(201, "A way in, once", Content::Schema("Entry"))],
@@ -165,7 +181,7 @@ pub const OPERATIONS: &[Operation] = &[
         path: "/docs/errors/{slug}",
         id: "showError",
         summary: "One error: its cause and what to do. Each problem's type leads here.",
-        keyed: false,
+        bearer: Bearer::None,
         body: None,
         parameters: &[Parameter {
             name: "slug",
@@ -180,10 +196,38 @@ pub const OPERATIONS: &[Operation] = &[
     open("/", "showStart", "What this server is.", Content::Html),
 ];
 
+/// What pages and programs ask gateways for, on the same address.
+pub const GATEWAY_OPERATIONS: &[Operation] = &[Operation {
+    method: "post",
+    path: "/ws/{id}/share",
+    id: "shareSession",
+    summary: "Give a one-time link to watch with. For operators' pages: the bearer token is the pageToken of a terminal \
+              connection.",
+    bearer: Bearer::PageToken,
+    body: None,
+    parameters: &[ID],
+    answers: &[(200, "A way to watch, once", Content::Schema("SharedLink"))],
+    problems: &[
+        P::InvalidRequest,
+        P::PageTokenInvalid,
+        P::Forbidden,
+        P::ShareForbidden,
+        P::ViewerUnsupported,
+        P::SessionEnded,
+        P::RateLimited,
+        P::Unavailable,
+    ],
+}];
+
+/// Every documented route of the public address.
+pub fn all() -> impl Iterator<Item = &'static Operation> {
+    OPERATIONS.iter().chain(GATEWAY_OPERATIONS)
+}
+
 /// The document. `docs/openapi.json` is this, committed.
 pub fn document() -> Value {
     let mut paths = Map::new();
-    for operation in OPERATIONS {
+    for operation in all() {
         let path = paths.entry(operation.path).or_insert_with(|| json!({}));
         path[operation.method] = operation.to_json();
     }
@@ -201,7 +245,13 @@ pub fn document() -> Value {
         "paths": paths,
         "components": {
             "schemas": schemas,
-            "securitySchemes": {"apiKey": {"type": "http", "scheme": "bearer", "description": "An API key."}}
+            "securitySchemes": {
+                "apiKey": {"type": "http", "scheme": "bearer", "description": "An API key."},
+                "pageToken": {
+                    "type": "http", "scheme": "bearer",
+                    "description": "The page token that a tty.r1 connection is given, in its T frame."
+                }
+            }
         }
     })
 }
@@ -211,7 +261,11 @@ impl Operation {
         let mut operation = json!({
             "operationId": self.id,
             "summary": self.summary,
-            "security": if self.keyed { json!([{"apiKey": []}]) } else { json!([]) },
+            "security": match self.bearer {
+                Bearer::None => json!([]),
+                Bearer::ApiKey => json!([{"apiKey": []}]),
+                Bearer::PageToken => json!([{"pageToken": []}]),
+            },
             "responses": self.responses(),
         });
         if !self.parameters.is_empty() {
@@ -311,7 +365,7 @@ mod tests {
         for target in found {
             assert!(document.pointer(target.trim_start_matches('#')).is_some(), "{target} leads nowhere");
         }
-        for parameter in OPERATIONS.iter().flat_map(|operation| operation.parameters) {
+        for parameter in all().flat_map(|operation| operation.parameters) {
             assert!(serde_json::from_str::<Value>(parameter.schema).is_ok(), "{}", parameter.name);
         }
     }

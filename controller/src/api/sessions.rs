@@ -20,7 +20,7 @@ use super::{Controller, idempotency, json, list, read};
 use crate::auth;
 
 type Answered = Result<Response, Problem>;
-type IdPath = Result<Path<String>, PathRejection>;
+pub type IdPath = Result<Path<String>, PathRejection>;
 
 const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 
@@ -129,17 +129,17 @@ async fn find_session(controller: &Controller, id: IdPath) -> Result<SessionReco
 }
 
 /// An id that no session could have is as unknown as one that none has.
-fn session_id(id: IdPath) -> Result<SessionId, Problem> {
+pub fn session_id(id: IdPath) -> Result<SessionId, Problem> {
     id.ok().and_then(|Path(text)| text.parse().ok()).ok_or_else(unknown_session)
 }
 
-fn unknown_session() -> Problem {
+pub fn unknown_session() -> Problem {
     Problem::new(ProblemType::SessionUnknown, "no session has this id")
 }
 
 /// Runs what must not stop half-way when the caller hangs up: between the transaction and the runner's start a
 /// dropped request would leave a session that nobody serves.
-async fn whole<T: Send + 'static>(
+pub async fn whole<T: Send + 'static>(
     work: impl Future<Output = Result<T, Problem>> + Send + 'static,
 ) -> Result<T, Problem> {
     tokio::spawn(work).await.unwrap_or_else(|error| {

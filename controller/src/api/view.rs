@@ -1,6 +1,7 @@
 //! What callers see of a session, and the way in that they are given.
 
 use http::HeaderMap;
+use service::address::terminal_at;
 use service::{Problem, PublicAddress};
 use session::api::{Entry, SessionView};
 use session::{ProblemType, Role, Secret};
@@ -56,13 +57,11 @@ pub struct Signed {
     pub expires_at: Time,
 }
 
-/// A JWT needs no escaping in a query: base64url and dots.
 pub fn entry(session: &SessionRecord, signed: Signed, addresses: &Addresses) -> Entry {
-    let path = format!("/ws/{}?token={}", session.id, signed.token.expose());
     Entry {
         session_id: session.id,
-        terminal_url: format!("{}{path}", addresses.http),
-        web_socket_url: format!("{}{path}", addresses.web_socket),
+        terminal_url: terminal_at(&addresses.http, session.id, &signed.token),
+        web_socket_url: terminal_at(&addresses.web_socket, session.id, &signed.token),
         session_jwt: signed.token,
         role: signed.role,
         token_expires_at: signed.expires_at.to_string(),

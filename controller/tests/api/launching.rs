@@ -14,7 +14,7 @@ use crate::stack::{Options, Stack, request_body};
 
 /// A cluster that can be taken away.
 #[derive(Default)]
-struct Engine {
+pub struct Engine {
     away: AtomicBool,
     launches: AtomicUsize,
     alive: Mutex<Vec<RunnerId>>,
@@ -48,7 +48,7 @@ impl Launcher for Engine {
     }
 }
 
-async fn start() -> (Stack, Arc<Engine>) {
+pub async fn start() -> (Stack, Arc<Engine>) {
     let engine = Arc::new(Engine::default());
     let launcher = Some(Arc::clone(&engine) as Arc<dyn Launcher>);
     (Stack::with(Options { launcher, ..Options::default() }).await, engine)

@@ -10,4 +10,5 @@ mod limits;
 mod reading;
 mod secrecy;
 mod server;
+mod share;
 mod stack;

@@ -19,12 +19,15 @@ use service::Shutdown;
 use service::config::PerMinute;
 use service::metrics::Metrics;
 use session::runner_api::FetchPolicy;
-use session::{AllowedHosts, SessionId, SessionState};
+use session::{AllowedHosts, Secret, SessionId, SessionState};
 use store::sqlite::SqliteStore;
 use store::{SealKey, Store, Time};
 use tempfile::TempDir;
 use tower::ServiceExt;
 use url::Url;
+
+/// What gateways show.
+pub const GATEWAY_TOKEN: &str = "the-token-of-all-gateways";
 
 /// What a test may want otherwise.
 pub struct Options {
@@ -47,6 +50,8 @@ pub struct Stack {
     pub store: Arc<dyn Store>,
     pub key: String,
     pub metrics: Metrics,
+    /// The internal port, as far as it is for gateways.
+    internal: Router,
     router: Router,
     shutdown: Shutdown,
     dir: Arc<TempDir>,
@@ -118,9 +123,10 @@ impl Stack {
         );
         let parts = (Arc::clone(&store), keys, lifecycle);
         let controller = Controller::new(options.config, parts.0, parts.1, parts.2, &metrics, shutdown.clone());
+        let internal = controller.gateway_router(Secret::new(GATEWAY_TOKEN));
         let health = service::HealthState::new(Arc::clone(&store), shutdown.token());
         let router = controller.public_router().merge(health.router());
-        Self { store, key, metrics, router, shutdown, dir }
+        Self { store, key, metrics, internal, router, shutdown, dir }
     }
 
     /// The same folder, as a new start finds it.
@@ -143,10 +149,19 @@ impl Stack {
         self.dir.path().join(name)
     }
 
+    /// Asks the internal port.
+    pub async fn send_internally(&self, request: Request<Body>) -> Answer {
+        Self::answer(self.internal.clone(), request).await
+    }
+
     pub async fn send(&self, request: Request<Body>, peer: &str) -> Answer {
         let mut request = request;
         request.extensions_mut().insert(ConnectInfo(peer.parse::<SocketAddr>().unwrap()));
-        let response = self.router.clone().oneshot(request).await.unwrap();
+        Self::answer(self.router.clone(), request).await
+    }
+
+    async fn answer(router: Router, request: Request<Body>) -> Answer {
+        let response = router.oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
         let bytes = axum::body::to_bytes(body, 10_000_000).await.unwrap();
         let text = String::from_utf8(bytes.to_vec()).unwrap();

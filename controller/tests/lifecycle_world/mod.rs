@@ -348,6 +348,7 @@ pub async fn commit(store: &SqliteStore, placement: Placement, at: Time, ttl: i6
             ttl_secs: ttl.unsigned_abs(),
             idle_secs: 1,
             in_place: false,
+            share: true,
         },
         secrets,
         api_key: ApiKeyId::new(),

@@ -5,12 +5,16 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use gateway::{Gateway, GatewayConfig};
+use async_trait::async_trait;
+use gateway::{Gateway, GatewayConfig, ViewerTokens};
 use http::{HeaderName, HeaderValue, header};
 use service::metrics::Metrics;
-use service::{ServeLimits, Shutdown};
+use service::{Problem, ServeLimits, Shutdown};
+use session::gateway_api::ViewerToken;
 use session::state::Ended;
-use session::{ApiKeyId, Claims, EndReason, Role, RunnerId, Secret, SessionId, SessionSpec, SpecLimits, Stage};
+use session::{
+    ApiKeyId, Claims, EndReason, ProblemType, Role, RunnerId, Secret, SessionId, SessionSpec, SpecLimits, Stage,
+};
 use store::sqlite::SqliteStore;
 use store::{Digest, NewRunner, NewSession, NewToken, Placement, RunnerCall, SealKey, Store, Time};
 use tokio::net::{TcpListener, TcpStream};
@@ -68,7 +72,8 @@ impl Harness {
     ) -> Self {
         let (metrics, shutdown) = (Metrics::default(), Shutdown::new());
         let dynamic = Arc::clone(&store) as Arc<dyn Store>;
-        let gateway = Gateway::new(config.clone(), dynamic, jwks.clone(), &metrics, shutdown.clone());
+        let tokens: Option<Arc<dyn ViewerTokens>> = Some(Arc::new(StoredTokens(Arc::clone(&store))));
+        let gateway = Gateway::new(config.clone(), dynamic, jwks.clone(), tokens, &metrics, shutdown.clone());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         shutdown.spawn(service::serve(listener, gateway.router(), ServeLimits::default(), gateway.stopping()));
@@ -97,10 +102,22 @@ impl Harness {
         Session { id, runner, secret: Secret::default() }
     }
 
+    /// A session that waits for a runner, and to which no links are handed out.
+    pub async fn unshared(&self) -> Session {
+        let (runner, boot_token) = (RunnerId::new(), Digest::of(b"boot"));
+        let id = self.create_with(Placement::Runner(NewRunner { id: runner, boot_token }), Some(false)).await;
+        Session { id, runner, secret: Secret::default() }
+    }
+
     async fn create(&self, placement: Placement) -> SessionId {
+        self.create_with(placement, None).await
+    }
+
+    async fn create_with(&self, placement: Placement, share: Option<bool>) -> SessionId {
         let request = session::api::CreateSession {
             code_url: "https://github.com/o/r.git".into(),
             command: "sh".into(),
+            share,
             ..Default::default()
         };
         let (spec, secrets) = SessionSpec::validate(request, &SpecLimits::default()).unwrap();
@@ -233,6 +250,23 @@ pub struct Session {
     pub id: SessionId,
     pub runner: RunnerId,
     pub secret: Secret,
+}
+
+/// What stands for the controller: tokens that the database knows.
+struct StoredTokens(Arc<SqliteStore>);
+
+#[async_trait]
+impl ViewerTokens for StoredTokens {
+    async fn viewer_token(&self, session: SessionId) -> Result<ViewerToken, Problem> {
+        let record = self.0.session(session).await?.expect("a session that a page token was found for");
+        if !record.spec.share {
+            return Err(Problem::new(ProblemType::ShareForbidden, "not this one"));
+        }
+        let new = new_token(Role::Viewer);
+        self.0.add_token(session, new.clone()).await?;
+        let claims = Claims::new(gateway::DEFAULT_ISSUER, session, new.role, new.jti, Time::now().as_second());
+        Ok(ViewerToken { token: Secret::new(Signer::ours().sign(&claims)), expires_at: new.expires_at.to_string() })
+    }
 }
 
 fn new_token(role: Role) -> NewToken {

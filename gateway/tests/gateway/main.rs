@@ -9,6 +9,7 @@ mod page;
 mod peer;
 mod runner;
 mod secrecy;
+mod share;
 mod signer;
 mod tickets;
 mod upgrade;

@@ -28,7 +28,7 @@ pub async fn get(harness: &Harness, target: &str) -> Answer {
 }
 
 /// The request as bytes, since clients tidy paths up.
-async fn request(harness: &Harness, method: &str, target: &str, headers: &str) -> Answer {
+pub async fn request(harness: &Harness, method: &str, target: &str, headers: &str) -> Answer {
     let mut stream = TcpStream::connect(harness.address).await.unwrap();
     let host = if headers.contains("Host:") { "" } else { "Host: term.example:8080\r\n" };
     let text = format!("{method} {target} HTTP/1.1\r\n{host}{headers}Connection: close\r\n\r\n");
@@ -76,9 +76,10 @@ async fn without_a_token_the_shell_is_served_and_an_unknown_session_is_named() {
         assert_eq!((page.status, page.refusal()), (404, "session_unknown".to_owned()), "{path}");
     }
     assert_eq!(request(&harness, "POST", &format!("/ws/{}", session.id), "").await.status, 405);
-    for rest in ["share", "files", "recording", ""] {
+    for rest in ["files", "recording", "share/", "internal", ""] {
         assert_eq!(get(&harness, &format!("/ws/{}/{rest}", session.id)).await.status, 404, "{rest}");
     }
+    assert_eq!(get(&harness, &session::gateway_api::viewer_tokens_path(session.id)).await.status, 404);
 }
 
 #[tokio::test]

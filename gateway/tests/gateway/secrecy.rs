@@ -44,6 +44,9 @@ async fn no_token_ticket_or_runner_secret_is_in_any_log() {
     drop(runner.accept().await);
     let tickets = client.tickets.clone().unwrap();
     drop(client);
+    let link = crate::share::link(&crate::share::ask(&harness, &session.id.to_string(), &tickets.page_token).await);
+    let shared = link.rsplit('.').next().unwrap().to_owned();
+    crate::share::ask(&harness, &session.id.to_string(), &token).await;
     harness.dial(&session, Some(&token), STOCK, &[]).await.refused();
     let garbage = format!("{token}garbage");
     harness.dial(&session, Some(&garbage), BOTH, &[]).await.closed().await;
@@ -56,7 +59,7 @@ async fn no_token_ticket_or_runner_secret_is_in_any_log() {
     let log = String::from_utf8_lossy(&captured.0.lock().unwrap()).into_owned();
     assert!(log.contains("admitted") && log.contains(&session.id.to_string()), "{log}");
     let parts: Vec<&str> = token.split('.').collect();
-    for secret in [parts[1], parts[2], &tickets.ticket, &tickets.page_token, session.secret.expose()] {
+    for secret in [parts[1], parts[2], &tickets.ticket, &tickets.page_token, &shared, session.secret.expose()] {
         assert!(!log.contains(secret), "{log}");
     }
 }

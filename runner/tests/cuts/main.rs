@@ -73,8 +73,14 @@ async fn whoever_is_cut_anywhere_has_seen_every_byte_once_or_the_true_screen_and
 async fn play(mut rng: fastrand::Rng, session: u64, reference: Option<&mut Reference>) -> Total {
     let contended = session % 2 == 1;
     let ring = [4096, 16 * 1024, 4096, 1 << 20][session as usize % 4];
+    // The least, so that the screen has to follow before the file has room again, or plenty.
+    let spill = [64 << 10, 64 << 20][session as usize / 2 % 2];
     let output = output::output(rng.u64(..), OUTPUT);
-    let rig = Rig::with(Setup { flags: vec![format!("--ring-bytes={ring}")], ..Setup::default() }).await;
+    let rig = Rig::with(Setup {
+        flags: vec![format!("--ring-bytes={ring}"), format!("--spill-bytes={spill}")],
+        ..Setup::default()
+    })
+    .await;
     let program = Player::start(&rig, &output).await;
     let witness = Witness::attach(&rig).await;
     let mut stage = Stage::new(&rig, witness, program, rng.fork());

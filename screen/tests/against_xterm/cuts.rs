@@ -3,10 +3,10 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
-use crate::reference::{self, Reference, Step, differences};
 use crate::streams::{Case, case};
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRunner};
 use screen::Screen;
+use testkit::xterm::{self, Reference, Step, differences, joined};
 
 /// Both sides of a case: everything in one terminal, and the snapshot of the first part with the second part in another.
 fn check(reference: &mut Reference, case: &Case) -> Result<(), TestCaseError> {
@@ -47,21 +47,9 @@ fn check(reference: &mut Reference, case: &Case) -> Result<(), TestCaseError> {
     }
 }
 
-/// The same with as few writes as possible: in a corner or two xterm.js minds where a write ends.
-fn joined(steps: impl Iterator<Item = Step>) -> Vec<Step> {
-    let mut joined: Vec<Step> = Vec::new();
-    for step in steps {
-        match (joined.last_mut(), step) {
-            (Some(Step::Bytes(last)), Step::Bytes(bytes)) => last.extend(bytes),
-            (_, step) => joined.push(step),
-        }
-    }
-    joined
-}
-
 /// `CLISCALE_SCREEN_SEED` repeats a run; `CLISCALE_SCREEN_CASES` makes it longer.
 fn run(name: &str, resizes: bool) {
-    if !reference::available(name) {
+    if !xterm::available(name) {
         return;
     }
     let setting = |name: &str| std::env::var(name).ok().and_then(|value| value.parse::<u64>().ok());

@@ -7,8 +7,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::reference::{self, Reference, Step, differences};
 use screen::Screen;
+use testkit::xterm::{self, Reference, Step, differences};
 
 struct Fixture {
     name: String,
@@ -77,7 +77,7 @@ impl Fixture {
 
 #[test]
 fn every_recorded_stream_can_be_cut_anywhere() {
-    if !reference::available("every_recorded_stream_can_be_cut_anywhere") {
+    if !xterm::available("every_recorded_stream_can_be_cut_anywhere") {
         return;
     }
     let mut reference = Reference::start();
@@ -113,7 +113,7 @@ fn a_snapshot_that_cannot_be_exact_says_so() {
 
 #[test]
 fn what_is_mended_in_the_reference_is_still_broken_as_shipped() {
-    if !reference::available("what_is_mended_in_the_reference_is_still_broken_as_shipped") {
+    if !xterm::available("what_is_mended_in_the_reference_is_still_broken_as_shipped") {
         return;
     }
     let (mut mended, mut shipped) = (Reference::start(), Reference::start_as_shipped());

@@ -4,7 +4,6 @@
 mod cuts;
 mod fixtures;
 mod queries;
-mod reference;
 mod replay;
 mod streams;
 mod table;

@@ -1,7 +1,7 @@
 //! A terminal that nobody holds answers as the page's would.
 
-use crate::reference::{self, Reference, Step};
 use screen::{QueryScanner, Screen, Theme};
+use testkit::xterm::{self, Reference, Step};
 
 /// Everything that a headless terminal answers to `stream`.
 fn answers(cols: u16, rows: u16, stream: &[u8]) -> String {
@@ -21,7 +21,7 @@ fn answers(cols: u16, rows: u16, stream: &[u8]) -> String {
 
 #[test]
 fn it_answers_what_xterm_js_answers() {
-    if !reference::available("it_answers_what_xterm_js_answers") {
+    if !xterm::available("it_answers_what_xterm_js_answers") {
         return;
     }
     let mut reference = Reference::start();

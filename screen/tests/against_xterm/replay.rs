@@ -4,8 +4,8 @@
 use proptest::prelude::*;
 use screen::Screen;
 
-use crate::reference::Step;
 use crate::streams::{Case, case};
+use testkit::xterm::Step;
 
 fn fed(case: &Case) -> Screen {
     let mut screen = Screen::new(case.size.0, case.size.1, case.scrollback);

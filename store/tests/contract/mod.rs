@@ -78,6 +78,7 @@ pub fn spec() -> SessionSpec {
         ttl_secs: 3600,
         idle_secs: 900,
         in_place: false,
+        share: true,
     }
 }
 

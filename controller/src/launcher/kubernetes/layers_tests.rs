@@ -261,7 +261,7 @@ spec:
     assert_eq!(spec["initContainers"][0]["securityContext"]["capabilities"], json!({"drop": ["ALL"]}));
     let runner = &spec["containers"][0];
     assert_eq!(runner["env"][0]["name"], "HTTPS_PROXY");
-    assert_eq!(runner["volumeMounts"].as_array().unwrap().len(), 4);
+    assert_eq!(runner["volumeMounts"].as_array().unwrap().len(), 5);
     let limits = json!({"cpu": "500m", "memory": "2Gi", "ephemeral-storage": "4Gi", "nvidia.com/gpu": "1"});
     assert_eq!(runner["resources"]["limits"], limits);
     assert_eq!(runner["resources"]["requests"]["memory"], "512Mi");

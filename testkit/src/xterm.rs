@@ -1,4 +1,5 @@
-//! xterm.js as the reference: one node process renders all cases of a test.
+//! xterm.js as the reference that screens are compared with cell by cell: one node process renders all cases of a test.
+//! Its side is in screen/tests/xterm.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -27,6 +28,18 @@ impl std::fmt::Debug for Step {
     }
 }
 
+/// The same with as few writes as possible: in a corner or two xterm.js minds where a write ends.
+pub fn joined(steps: impl Iterator<Item = Step>) -> Vec<Step> {
+    let mut joined: Vec<Step> = Vec::new();
+    for step in steps {
+        match (joined.last_mut(), step) {
+            (Some(Step::Bytes(last)), Step::Bytes(bytes)) => last.extend(bytes),
+            (_, step) => joined.push(step),
+        }
+    }
+    joined
+}
+
 pub struct Reference {
     process: Child,
     input: ChildStdin,
@@ -34,7 +47,7 @@ pub struct Reference {
 }
 
 pub fn folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/xterm")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../screen/tests/xterm")
 }
 
 /// Whether node and its packages are here; where not, the test is skipped by name, and fails under `CI=true`.

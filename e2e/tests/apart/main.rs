@@ -1,0 +1,5 @@
+//! Controller and gateway as processes of their own, as a deployment has them.
+
+mod database;
+mod sharing;
+mod world;
