@@ -2,7 +2,8 @@
 //! connections: it comes back under the same id, with what it could not know to have arrived.
 //!
 //! One operator has the keyboard, and with it the terminal's size. It keeps both until another takes them over, or until
-//! it is not attached and another operator comes, types or has a size to tell.
+//! it is not attached and another operator types or has a size to tell. One without a size, such as a pipe, comes for
+//! neither.
 
 use std::collections::HashMap;
 use std::time::Instant;
@@ -80,11 +81,7 @@ impl Clients {
         if let Some(earlier) = client.attached.replace(attached) {
             earlier.leave.send_replace(Some((close::TAKEN_OVER, "this client has connected anew")));
         }
-        let accepted = client.accepted;
-        if role == Role::Operator {
-            self.claim(id);
-        }
-        Ok((self.connections, accepted, told))
+        Ok((self.connections, client.accepted, told))
     }
 
     /// Gives the keyboard to an operator unless another attached one has it; answers whether it has it now.
@@ -214,6 +211,8 @@ mod tests {
         assert!(!clients.claim("watching"));
         let (a, _, told) = clients.attach("a", Role::Operator).unwrap();
         clients.attach("b", Role::Operator).unwrap();
+        assert_eq!(clients.presence("a"), Presence { operators: 2, viewers: 1, holds: false, held: false });
+        assert!(clients.claim("a"));
         assert_eq!(clients.presence("a"), Presence { operators: 2, viewers: 1, holds: true, held: true });
         assert!(!clients.claim("b"));
         clients.take_over("watching", true);

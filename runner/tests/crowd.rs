@@ -18,11 +18,11 @@ const VIEWERS: usize = 50;
 const LIMIT: Duration = Duration::from_secs(180);
 
 /// Reasons for memory, in KiB: the program itself with its threads and its code, the ring, the screen with its scrollback
-/// and a snapshot of it, and what each viewer may have in flight.
+/// and a snapshot of it, and for each viewer a piece of output, its frame and what the socket has not taken yet.
 const BASE: u64 = 32 << 10;
 const RING: u64 = 4 << 10;
 const SCREEN: u64 = 24 << 10;
-const PER_VIEWER: u64 = 512;
+const PER_VIEWER: u64 = 1 << 10;
 
 /// What a run came to.
 #[derive(Debug)]

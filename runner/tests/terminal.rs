@@ -61,6 +61,30 @@ async fn two_viewers_see_the_same_and_a_viewer_cannot_type_or_resize() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_operator_without_a_size_leaves_the_keyboard_to_others_until_it_types() {
+    let rig = Rig::running("stty -echo; read x; echo \"<$x>\"; read y").await;
+    let bearer = rig.bearer();
+    let headers = [("authorization", bearer.as_str()), (ROLE_HEADER, "operator"), (CLIENT_HEADER, "pipe")];
+    let mut pipe = TerminalClient::open(&rig.ws_url(), &headers, &[TTY_R1]).await.unwrap().unwrap();
+    pipe.hello(Hello::default()).await.unwrap();
+    pipe.wait_until(SOON, "who is there", |c| !c.presences.is_empty()).await.unwrap();
+    assert!(!pipe.presences[0].held, "{:?}", pipe.presences);
+    let mut person = rig.operator("person").await;
+    person.wait_until(SOON, "the keyboard", |c| c.presences.last().is_some_and(|p| p.holds)).await.unwrap();
+    // The other is told at once, though there is no output.
+    pipe.wait_until(Duration::from_secs(5), "the other", |c| c.presences.last().is_some_and(|p| p.operators == 2))
+        .await
+        .unwrap();
+    pipe.type_at_offset(b"to nobody\n").await.unwrap();
+    pipe.wait_until(SOON, "an acknowledgement", |c| c.input_acked == Some(10)).await.unwrap();
+    drop(person);
+    pipe.wait_until(SOON, "nobody else", |c| c.presences.last().is_some_and(|p| !p.held)).await.unwrap();
+    pipe.type_at_offset(b"to the program\n").await.unwrap();
+    pipe.wait_for("<to the program>", SOON).await.unwrap();
+    assert!(pipe.presences.last().unwrap().holds);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stock_client_speaks_ttyd() {
     let rig = Rig::running("printf 'a\\033[6nb\\n'; read x; echo \"<$x>\"; printf 'c\\033[5nd\\n'; read y").await;
     rig.operator("first").await.wait_for("b\r\n", SOON).await.unwrap();

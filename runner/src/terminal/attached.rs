@@ -67,6 +67,12 @@ impl Viewer {
         }
     }
 
+    /// It has said goodbye: nothing waits for it to come back.
+    pub fn finished(&self) {
+        self.terminal.lock().lossless.finished(&self.client);
+        self.terminal.changed.send_replace(());
+    }
+
     /// Gives this operator the keyboard and the size, whoever has them.
     pub fn take_over(&self, take: Take) {
         self.hold(&mut self.terminal.lock(), take);

@@ -48,6 +48,11 @@ impl Lossless {
         }
     }
 
+    /// It has said goodbye, and will not come back.
+    pub fn finished(&mut self, id: &str) {
+        self.client.take_if(|client| client.id == id);
+    }
+
     /// How much longer the program has to wait before the stream may forget what lies before `oldest`. A client that
     /// does not get on is given up.
     pub fn holds(&mut self, oldest: u64, now: Instant) -> Option<Duration> {
@@ -95,5 +100,7 @@ mod tests {
         assert!(lossless.attach("a", now));
         lossless.detach("a", now);
         assert!(lossless.attach("b", now + PAUSE_LIMIT));
+        lossless.finished("b");
+        assert_eq!(lossless.holds(20, now), None);
     }
 }

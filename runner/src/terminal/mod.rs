@@ -179,15 +179,19 @@ impl Terminal {
         }
         if let Some(size) = who.size {
             state.clients.has_room_for(who.client, connection, size);
+            state.clients.claim(who.client);
         }
         // It is told of its size by the start itself.
         self.apply_size(&mut state, None);
-        let lossless = who.lossless && state.lossless.attach(who.client, now);
-        let start = state.starting_point(resumed, lossless);
+        // Only one may hold the program up, but any may have what is kept.
+        let holds_up = who.lossless && state.lossless.attach(who.client, now);
+        let start = state.starting_point(resumed, who.lossless);
         let start =
             start.map(|(mode, off)| state.start(&self.sid, mode, off, resumed.unwrap_or(0), accepted, who.role));
         let off = start.as_ref().map_or(resumed.unwrap_or(0), |start| start.off);
-        state.lossless.took(who.client, off);
+        if holds_up {
+            state.lossless.took(who.client, off);
+        }
         let cursor = Cursor {
             connection,
             client: who.client.to_owned(),
@@ -196,7 +200,7 @@ impl Terminal {
             size_serial: state.history.serial_at(off),
             stage: None,
             presence: None,
-            lossless,
+            lossless: who.lossless,
         };
         drop(state);
         // The others are told of it, and a program that waits for this one may go on.

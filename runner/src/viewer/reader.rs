@@ -51,7 +51,13 @@ fn payload(message: Option<Result<Message, axum::Error>>) -> Result<Option<Bytes
 
 pub(super) async fn read_frames(stream: &mut Stream, viewer: &Viewer, flow: &watch::Sender<Flow>) -> Done {
     loop {
-        let bytes = match payload(stream.next().await) {
+        let message = stream.next().await;
+        if let Some(Ok(Message::Close(reason))) = &message
+            && reason.as_ref().is_none_or(|reason| reason.code == close::ENDED)
+        {
+            viewer.finished();
+        }
+        let bytes = match payload(message) {
             Ok(bytes) => bytes,
             Err(done) => return done,
         };

@@ -48,6 +48,8 @@ pub struct Actor {
     pub tokens: Option<Tokens>,
     /// Whether it says what it has parsed.
     pub acknowledges: bool,
+    /// Its last connection has begun.
+    pub settled: bool,
     /// Where it last changed the size, or whose it is.
     pub changed_at: u64,
 }
@@ -108,7 +110,7 @@ impl Actor {
         client.hello(Hello { columns, rows, resume, ..Hello::default() }).await?;
         let (mut nudges, mut end) = (world.nudges.clone(), world.finale.clone());
         nudges.mark_unchanged();
-        let (mut paused, mut settled) = (false, false);
+        let mut paused = false;
         loop {
             tokio::select! {
                 more = client.take_one() => {
@@ -117,8 +119,8 @@ impl Actor {
                         return Ok(self.closed(client));
                     }
                     self.transcript.take_in(client);
-                    if finale && !settled && !client.presences.is_empty() {
-                        settled = true;
+                    if finale && !self.settled && !client.presences.is_empty() {
+                        self.settled = true;
                         world.settled.fetch_add(1, Ordering::Relaxed);
                     }
                     let stage = *world.finale.borrow();
@@ -149,7 +151,10 @@ impl Actor {
                 assert_eq!(exit.end, self.transcript.cursor(), "{}: the end came too early", self.name);
                 End::Over
             }
-            Some(close::TAKEN_OVER) if self.contended => End::Cut,
+            // A hello that was still under way when its connection was cut can overtake that of the next one.
+            Some(close::TAKEN_OVER) if self.contended || has_reason(client, "this client has connected anew") => {
+                End::Cut
+            }
             Some(code) => panic!("{} was closed with {code}: {:?}", self.name, client.closed),
         }
     }
@@ -212,4 +217,8 @@ impl Actor {
         }
         Ok(paused)
     }
+}
+
+fn has_reason(client: &TerminalClient, reason: &str) -> bool {
+    matches!(&client.closed, Some(Some((_, given))) if given == reason)
 }

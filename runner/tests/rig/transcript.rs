@@ -138,6 +138,7 @@ impl Transcript {
             StartMode::Full => assert_eq!((start.off, start.lost), (0, 0), "{start:?}"),
             StartMode::Snapshot => {
                 assert!(start.off >= cursor, "sent twice: {start:?} at {cursor}");
+                assert!(is_first || start.off > cursor, "moved to where it is: {start:?}");
                 assert_eq!(start.lost, start.off - cursor, "{start:?} at {cursor}");
             }
         }
@@ -235,8 +236,18 @@ impl Truth {
 
     /// Checks all that a client was shown.
     pub fn check(&self, reference: Option<&mut Reference>, transcript: &Transcript, own_sizes: bool) -> Checked {
-        let mut checked = Checked::default();
-        checked.bytes = transcript.shown.iter().map(|shown| self.check_bytes(shown)).sum();
+        let bytes = transcript.shown.iter().map(|shown| self.check_bytes(shown)).sum();
+        let mut checked = Checked { bytes, ..Checked::default() };
+            for s in &transcript.shown {
+                eprintln!(
+                    "DBG {} lost {} len {} snap {:?}",
+                    s.off,
+                    s.lost,
+                    s.bytes.len(),
+                    s.snapshot.as_ref().map(Vec::len)
+                );
+            }
+        }
         let Some(reference) = reference else { return checked };
         for shown in transcript.shown.iter().filter(|shown| shown.snapshot.is_some()) {
             checked.snapshots += 1;
