@@ -58,7 +58,9 @@ async fn a_viewer_that_does_not_read_holds_up_nobody_and_is_moved_on() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_paused_client_misses_nothing() {
-    let rig = Rig::running("stty -echo; read x; seq 1 100000; echo finished; read y").await;
+    // Far more than stays in memory.
+    let rig = Rig::with(Setup { flags: vec!["--ring-bytes=65536".into()], ..Setup::default() }).await;
+    rig.assign(rig.spec("stty -echo; read x; seq 1 100000; echo finished; read y")).await;
     let mut clients = [rig.stock("stock").await, rig.operator("ours").await];
     for client in &mut clients {
         client.wait_for("› running", SOON).await.unwrap();
@@ -66,7 +68,7 @@ async fn a_paused_client_misses_nothing() {
     }
     let mut watching = rig.attach("watching", "viewer", TTY_R1).await;
     clients[0].type_text("\n").await.unwrap();
-    watching.wait_for("finished\r\n", SOON).await.unwrap();
+    watching.wait_until(SOON, "the end", |client| shows(client, "finished")).await.unwrap();
     let expected: String = (1..=100000).map(|n| format!("{n}\r\n")).collect();
     for client in &mut clients {
         client.wait_for("100\r\n", Duration::from_millis(300)).await.unwrap_err();

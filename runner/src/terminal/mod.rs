@@ -201,6 +201,7 @@ impl Terminal {
             stage: None,
             presence: None,
             lossless: who.lossless,
+            patient: false,
         };
         drop(state);
         // The others are told of it, and a program that waits for this one may go on.

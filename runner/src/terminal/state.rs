@@ -37,6 +37,8 @@ pub struct Cursor {
     pub(super) stage: Option<Stage>,
     pub(super) presence: Option<Presence>,
     pub(super) lossless: bool,
+    /// It asked to be sent nothing for a while, and is to have what comes meanwhile as far as it is kept at all.
+    pub patient: bool,
 }
 
 /// What a viewer is to be sent next.
@@ -100,8 +102,9 @@ impl State {
 
     /// The next thing at `cursor`, which moves past it; output is at most `limit` bytes.
     pub fn next(&self, sid: &str, cursor: &mut Cursor, limit: usize) -> Step {
-        let oldest = if cursor.lossless { self.history.oldest() } else { self.history.base() };
+        let oldest = if cursor.lossless || cursor.patient { self.history.oldest() } else { self.history.base() };
         if cursor.off < oldest {
+            cursor.patient = false;
             if !cursor.lossless {
                 return Step::Behind;
             }
@@ -135,6 +138,7 @@ impl State {
                 Piece::Nothing => break,
             }
         }
+        cursor.patient = false;
         match &self.exit {
             Some(exit) if cursor.off == self.history.end() => Step::Ended(exit.clone()),
             _ => Step::UpToDate,

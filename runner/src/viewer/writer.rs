@@ -147,6 +147,7 @@ async fn follow(
             acknowledged = now.accepted;
             writer.frame(ServerFrame::InputAck(acknowledged)).await?;
         }
+        cursor.patient |= now.paused;
         let unparsed = now.parsed.map_or(0, |parsed| cursor.off.saturating_sub(parsed.max(writer.floor)));
         let gathering = rush.gathers_until().filter(|_| terminal.ahead(&cursor) < CHUNK as u64);
         let step = match now.paused || unparsed >= WINDOW || gathering.is_some() {
