@@ -148,6 +148,8 @@ export class Connection {
       this.credentialRefused(refusalSlug(code, reason));
     } else if (code >= 4000) {
       const slug = refusalSlug(code, reason);
+      // An attempt of this page's own that was given up may still arrive, after the one that took its place.
+      if (slug === 'taken_over' && !settled) return this.reconnect(code);
       const hasTicket = this.deps.store.get().ticket !== null;
       this.enter({ kind: 'refused', slug, retry: mayRetry(slug) && (hasTicket || this.token !== null) });
     } else {

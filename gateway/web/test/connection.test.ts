@@ -225,6 +225,14 @@ describe('coming back', () => {
 });
 
 describe('not coming back', () => {
+  it('comes back where an attempt that it had given up arrived after the one that took its place', () => {
+    const { last, connection, sockets } = setUp({ ticket: 't' });
+    last().open().message('W{}').end(4409, 'this client has connected anew');
+    expect(connection.state).toMatchObject({ kind: 'waiting' });
+    vi.advanceTimersByTime(500);
+    expect(sockets).toHaveLength(2);
+  });
+
   it.each([
     [4403, 'forbidden_origin', false],
     [4404, 'session_unknown', false],
@@ -235,7 +243,9 @@ describe('not coming back', () => {
     [4429, 'too_many_connections', true],
   ])('explains %i %s and tries again only when told', (code, slug, retry) => {
     const { last, connection, sockets } = setUp({ ticket: 't' });
-    last().open().message('W{}').end(code, slug);
+    last().open().message('W{}');
+    vi.advanceTimersByTime(5_000);
+    last().end(code, slug);
     vi.advanceTimersByTime(60_000);
     expect(connection.state).toEqual({ kind: 'refused', slug, retry });
     expect(sockets).toHaveLength(1);
@@ -249,7 +259,9 @@ describe('not coming back', () => {
     ['sent_away', false],
   ])('after %s, %s: tries by itself once the network or the tab is back', (slug, unasked) => {
     const { last, connection, sockets } = setUp({ ticket: 't' });
-    last().open().message('W{}').end(4408, slug);
+    last().open().message('W{}');
+    vi.advanceTimersByTime(5_000);
+    last().end(4408, slug);
     connection.networkChanged();
     expect(sockets).toHaveLength(unasked ? 2 : 1);
   });

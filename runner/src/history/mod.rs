@@ -85,8 +85,14 @@ impl History {
             at += part.len() as u64;
         }
         self.ring.push(bytes);
-        self.sizes.forget_before(self.followed.min(self.ring.base()));
+        self.forget_sizes();
         true
+    }
+
+    /// Those that nobody can come to any more. Where there are too many, who reads the file is not told of all of them.
+    fn forget_sizes(&mut self) {
+        let needed = if self.sizes.are_few() { self.oldest() } else { self.ring.base() };
+        self.sizes.forget_before(needed.min(self.followed));
     }
 
     /// What is next at `off`, where the marks up to `serial` are known: at most `limit` bytes of whole characters, unless
@@ -110,16 +116,23 @@ impl History {
     }
 
     fn read(&self, from: u64, limit: usize) -> Bytes {
-        match from < self.ring.base() && from >= self.oldest() {
-            true => self.spill.read(from, limit),
-            false => self.ring.read(from, limit),
+        let base = self.ring.base();
+        if from >= base || from < self.oldest() {
+            return self.ring.read(from, limit);
         }
+        let spilled = self.spill.read(from, limit);
+        if from + spilled.len() as u64 != base || whole_characters(&spilled) == spilled.len() {
+            return spilled;
+        }
+        // The last character goes on in memory.
+        let rest = self.ring.read(base, LONGEST_CHARACTER.min(limit - spilled.len()));
+        [spilled, rest].concat().into()
     }
 
     /// The screen has followed the stream up to `off`.
     pub fn followed(&mut self, off: u64) {
         self.followed = off;
-        self.sizes.forget_before(off.min(self.ring.base()));
+        self.forget_sizes();
         if self.spill.capacity() == 0 && off >= self.ring.base() {
             self.spill.clear();
         }
@@ -159,6 +172,9 @@ impl History {
         self.sizes.change(self.end() - cut as u64, size, by);
     }
 }
+
+/// Bytes in UTF-8.
+const LONGEST_CHARACTER: usize = 4;
 
 /// How many of these bytes do not end within a character of UTF-8. xterm.js loses some characters that come in two writes,
 /// and shows none before its last byte.
@@ -204,6 +220,19 @@ mod tests {
         assert!(history.push(b"mn") && !history.push(b"o"));
         assert_eq!((history.oldest(), &bytes(&history, 2)[..]), (2, &b"cdefghij"[..]));
         assert_eq!(&bytes(&history, 10)[..], b"klmn");
+    }
+
+    #[test]
+    fn a_character_may_lie_across_the_file_and_the_memory() {
+        let mut history = history(4, 100);
+        for piece in ["ab中".as_bytes(), b"cde"] {
+            for byte in piece.chunks(1) {
+                assert!(history.push(byte));
+            }
+        }
+        assert_eq!(history.base(), 4, "within the character");
+        assert_eq!(bytes(&history, 0), "ab中cde".as_bytes());
+        assert_eq!(bytes(&history, 2), "中cde".as_bytes());
     }
 
     #[test]

@@ -46,8 +46,9 @@ impl Sizes {
     }
 
     pub fn change(&mut self, at: u64, size: Size, by: Option<u64>) {
-        // Of several changes at one place only the last can be seen.
-        if self.marks.back().is_some_and(|mark| mark.at == at) {
+        // All of them are kept, also of several at one place: lines that are wrapped anew for each may end otherwise than
+        // for the last one alone. But for those of somebody who plays.
+        if !self.are_few() && self.marks.back().is_some_and(|mark| mark.at == at) {
             self.marks.pop_back();
         }
         if self.marks.len() == MAX_MARKS {
@@ -96,7 +97,8 @@ mod tests {
         sizes.change(10, size(91), None);
         sizes.change(20, size(100), Some(1));
         assert_eq!((sizes.at(9), sizes.at(10), sizes.at(25)), (size(80), size(91), size(100)));
-        assert_eq!(sizes.after(sizes.serial_at(9)).unwrap().size, size(91));
+        let first = sizes.after(sizes.serial_at(9)).unwrap();
+        assert_eq!((first.size, sizes.after(first.serial).unwrap().size), (size(90), size(91)));
         assert_eq!(sizes.after(sizes.serial_at(10)).unwrap().by, Some(1));
         sizes.forget_before(15);
         assert_eq!((sizes.at(15), sizes.current()), (size(91), size(100)));

@@ -9,7 +9,7 @@ use screen::{Screen, Theme};
 
 use super::{Cursor, Terminal};
 use crate::history::Piece;
-use session::frames::{Start, StartMode};
+use session::frames::{Size, Start, StartMode};
 
 /// As many lines above the screen as the page keeps: a terminal that is made wider pulls them back down.
 const SCROLLBACK: usize = 10_000;
@@ -33,6 +33,8 @@ pub struct Follower {
 #[derive(Clone)]
 struct Taken {
     bytes: Bytes,
+    /// The size that they are for; at the same place there may be another by now.
+    size: Size,
     off: u64,
     serial: u64,
 }
@@ -85,7 +87,8 @@ impl Terminal {
         let (input, end) = (state.clients.accepted(&cursor.client), state.history.end());
         state.questions.skipped(cursor.connection, seen, end, Instant::now());
         self.due.notify_one();
-        (state.start(&self.sid, StartMode::Snapshot, taken.off, seen, input, cursor.role), taken.bytes)
+        let start = state.start(&self.sid, StartMode::Snapshot, taken.off, seen, input, cursor.role);
+        (Start { cols: taken.size.columns, rows: taken.size.rows, ..start }, taken.bytes)
     }
 
     fn take_snapshot(&self) -> Taken {
@@ -107,7 +110,8 @@ impl Terminal {
         if !snapshot.gaps.is_empty() {
             tracing::debug!(gaps = ?snapshot.gaps, "a snapshot is not exact");
         }
-        let taken = Taken { bytes: snapshot.bytes.into(), off: snapshot.offset, serial };
+        let size = Size { columns: snapshot.cols, rows: snapshot.rows };
+        let taken = Taken { bytes: snapshot.bytes.into(), size, off: snapshot.offset, serial };
         follower.last = Some(taken.clone());
         taken
     }
@@ -121,7 +125,8 @@ impl Terminal {
                 let mut state = self.lock();
                 // It is pushed piece by piece.
                 let piece = more.min(state.history.longest());
-                let oldest = (state.history.end() + more as u64).saturating_sub(state.history.capacity());
+                let end = state.history.end();
+                let oldest = (end + more as u64).saturating_sub(state.history.capacity()).min(end);
                 match state.lossless.holds(oldest, Instant::now()) {
                     None if state.history.has_room(piece) => return,
                     held => held,

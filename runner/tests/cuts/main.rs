@@ -18,8 +18,8 @@ use actor::{Actor, Finale, World};
 use rig::player::Player;
 use rig::transcript::{Checked, Transcript, Truth};
 use rig::witness::Witness;
-use rig::{Rig, Setup, eventually};
-use session::frames::Size;
+use rig::{Rig, SOON, Setup, eventually};
+use session::frames::{Size, TTY_R1};
 use testkit::xterm::{self, Reference};
 use tokens::{LENGTH, Tokens, arrived};
 use tokio::sync::watch;
@@ -66,6 +66,27 @@ async fn whoever_is_cut_anywhere_has_seen_every_byte_once_or_the_true_screen_and
     if reference.is_some() {
         assert!(total.checked.snapshots >= 20, "{total:?}");
         assert!(total.checked.left_out * 2 < total.checked.snapshots, "too much was left out: {total:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_comes_late_is_sent_one_screen_even_where_memory_begins_inside_a_character() {
+    let bytes = "漢".repeat(3000).into_bytes();
+    let rig = Rig::with(Setup { flags: vec!["--ring-bytes=4096".into()], ..Setup::default() }).await;
+    let mut program = Player::start(&rig, &bytes).await;
+    let mut witness = Witness::attach(&rig).await;
+    let mut written = 0;
+    // Each time the oldest byte in memory is another one of a character.
+    for burst in [6000, 1, 1, 1] {
+        program.play(burst).await;
+        written += burst;
+        let whole = written - written % 3;
+        witness
+            .until("all of a burst", |seen| Player::beginning(seen).is_some_and(|begin| seen.len() == begin + whole))
+            .await;
+        let mut late = rig.attach("late", "viewer", TTY_R1).await;
+        late.wait_until(SOON, "who is there", |late| !late.presences.is_empty()).await.unwrap();
+        assert_eq!((late.starts.len(), late.snapshots.len()), (1, 1), "with {burst} bytes more");
     }
 }
 

@@ -10,6 +10,7 @@ use tokio_tungstenite::tungstenite::Message;
 use super::{Rig, SOON};
 use crate::rig::cutting::Cutting;
 use crate::rig::transcript::Transcript;
+use crate::rig::witness::position;
 
 const SIZE: (u16, u16) = (80, 24);
 
@@ -80,7 +81,8 @@ impl Answering {
     /// Says goodbye; what it saw and typed is kept.
     pub async fn leave(&mut self) {
         self.client.send_raw(Message::Close(None)).await.unwrap();
-        while self.step().await.unwrap() {}
+        // What it would say to what still comes is said no more.
+        while let Ok(true) = self.step().await {}
     }
 
     pub fn holds(&self) -> bool {
@@ -89,6 +91,13 @@ impl Answering {
 
     pub async fn type_text(&mut self, text: &str) {
         self.send(text.as_bytes()).await.unwrap();
+    }
+
+    /// Types, and waits for what comes of it.
+    pub async fn type_and_see(&mut self, text: &str, shown: &str) {
+        let before = self.client.output.len();
+        self.type_text(text).await;
+        self.until(shown, |answering| position(&answering.client.output[before..], shown).is_some()).await;
     }
 
     async fn send(&mut self, bytes: &[u8]) -> anyhow::Result<()> {

@@ -195,7 +195,7 @@ impl Truth {
         let here = |(at, _): &(u64, Size)| (shown.off..=end).contains(at);
         let mut sizes: Vec<_> = self.whole.sizes.iter().copied().filter(here).collect();
         // Where two sizes met at one place somebody may have been told of the last one only.
-        if sizes.windows(2).any(|pair| pair[0].0 == pair[1].0) {
+        if [&sizes, &shown.sizes].iter().any(|sizes| sizes.windows(2).any(|pair| pair[0].0 == pair[1].0)) {
             return Err(Why::LeftOut);
         }
         // What it began with may be from before a change at its place.
@@ -238,16 +238,6 @@ impl Truth {
     pub fn check(&self, reference: Option<&mut Reference>, transcript: &Transcript, own_sizes: bool) -> Checked {
         let bytes = transcript.shown.iter().map(|shown| self.check_bytes(shown)).sum();
         let mut checked = Checked { bytes, ..Checked::default() };
-            for s in &transcript.shown {
-                eprintln!(
-                    "DBG {} lost {} len {} snap {:?}",
-                    s.off,
-                    s.lost,
-                    s.bytes.len(),
-                    s.snapshot.as_ref().map(Vec::len)
-                );
-            }
-        }
         let Some(reference) = reference else { return checked };
         for shown in transcript.shown.iter().filter(|shown| shown.snapshot.is_some()) {
             checked.snapshots += 1;
