@@ -6,10 +6,10 @@ use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use service::Problem;
 use session::frames::{Tickets, Wire};
-use session::{ClientId, ProblemType, Role, SessionId};
+use session::{ClientId, ProblemType, Role, Secret, SessionId};
 use store::{Digest, NewTicket, Route, Store, TicketOutcome, Time};
 
-use crate::handshake::Offers;
+use crate::handshake::{Offers, TICKET_BYTES};
 use crate::token::{TokenFault, TokenVerifier};
 
 /// How a client got in.
@@ -64,7 +64,7 @@ impl Admission {
             .select(backend)
             .ok_or_else(|| Problem::new(ProblemType::InvalidRequest, "offer the subprotocol tty, or tty.r1 and tty"))?;
         let refusal = match token {
-            Some(token) => match self.enter_by_token(token, wire, &route).await {
+            Some(token) => match self.enter_by_token(token, wire, &route, offers.own_ticket.as_ref()).await {
                 Ok(admitted) => return Ok(admitted),
                 Err(refusal) => Some(refusal),
             },
@@ -80,7 +80,14 @@ impl Admission {
         }
     }
 
-    async fn enter_by_token(&self, token: &str, wire: Wire, route: &Route) -> Result<Admitted, Problem> {
+    /// `own_ticket`: what the client would have as its ticket, so that it has a way back even if our answer is lost.
+    async fn enter_by_token(
+        &self,
+        token: &str,
+        wire: Wire,
+        route: &Route,
+        own_ticket: Option<&Secret>,
+    ) -> Result<Admitted, Problem> {
         let session = route.session;
         let claims = self.verifier.verify(token, session).await.map_err(|fault| explain(fault.problem_type()))?;
         // Both are said before the token is used up: it may still serve another client.
@@ -92,7 +99,7 @@ impl Admission {
             return Err(explain(ProblemType::ViewerUnsupported));
         }
         let client = ClientId::new();
-        let drawn = (wire == Wire::TtyR1).then(|| draw_tickets(client)).transpose()?;
+        let drawn = (wire == Wire::TtyR1).then(|| draw_tickets(client, own_ticket)).transpose()?;
         let (tickets, ticket) = drawn.unzip();
         match self.store.consume_token(&claims.jti, session, ticket, Time::now()).await? {
             Some(role) => Ok(Admitted { entry: Entry::Token, role, client, wire, tickets, route: route.clone() }),
@@ -102,7 +109,7 @@ impl Admission {
 
     async fn enter_by_ticket(&self, ticket: &str, route: Route) -> Result<Admitted, Problem> {
         // The store keeps the predecessor's client; this one is not used.
-        let (tickets, successor) = draw_tickets(ClientId::new())?;
+        let (tickets, successor) = draw_tickets(ClientId::new(), None)?;
         let presented = Digest::of(ticket.as_bytes());
         match self.store.redeem_ticket(presented, route.session, successor, Time::now()).await? {
             TicketOutcome::Redeemed { role, client } => {
@@ -120,16 +127,17 @@ fn spent(expires: i64) -> ProblemType {
     if expires <= Time::now().as_second() { ProblemType::TokenExpired } else { ProblemType::TokenUsed }
 }
 
-/// 256 random bits each, and what is stored of them.
-fn draw_tickets(client: ClientId) -> Result<(Tickets, NewTicket), Problem> {
+/// Random bits each, and what is stored of them.
+fn draw_tickets(client: ClientId, own: Option<&Secret>) -> Result<(Tickets, NewTicket), Problem> {
     let draw = || {
-        let mut bits = [0; 32];
+        let mut bits = [0; TICKET_BYTES];
         aws_lc_rs::rand::fill(&mut bits).map(|()| BASE64_URL_SAFE_NO_PAD.encode(bits)).map_err(|_| {
             tracing::error!("no random bits for a ticket");
             Problem::internal()
         })
     };
-    let tickets = Tickets { ticket: draw()?, page_token: draw()? };
+    let ticket = own.map_or_else(draw, |own| Ok(own.expose().to_owned()))?;
+    let tickets = Tickets { ticket, page_token: draw()? };
     let stored = NewTicket {
         hash: Digest::of(tickets.ticket.as_bytes()),
         page_token: Digest::of(tickets.page_token.as_bytes()),

@@ -3,12 +3,16 @@
 use axum::body::Body;
 use axum::extract::Request;
 use axum::response::Response;
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use http::{HeaderMap, HeaderValue, Method, header};
 use service::Problem;
-use session::frames::{TICKET_PREFIX, TTY, TTY_R1, Wire};
+use session::frames::{OWN_TICKET_PREFIX, TICKET_PREFIX, TTY, TTY_R1, Wire};
 use session::{ProblemType, Secret};
 use tokio_tungstenite::tungstenite::handshake::server::create_response_with_body;
 
+/// Random bytes of a ticket.
+pub const TICKET_BYTES: usize = 32;
 /// More than any client has a reason to offer.
 const MAX_OFFERS: usize = 16;
 
@@ -24,6 +28,8 @@ pub struct Offers {
     pub tty_r1: bool,
     pub tty: bool,
     pub ticket: Option<Secret>,
+    /// What the client would have as its first ticket.
+    pub own_ticket: Option<Secret>,
 }
 
 impl Offers {
@@ -42,6 +48,8 @@ impl Offers {
                 other => {
                     if let Some(ticket) = other.strip_prefix(TICKET_PREFIX) {
                         offers.ticket = Some(Secret::new(ticket));
+                    } else if let Some(ticket) = other.strip_prefix(OWN_TICKET_PREFIX).filter(|own| is_a_ticket(own)) {
+                        offers.own_ticket = Some(Secret::new(ticket));
                     }
                 }
             }
@@ -57,6 +65,11 @@ impl Offers {
             _ => None,
         }
     }
+}
+
+/// As long as those that are drawn here, so that nobody guesses it.
+fn is_a_ticket(text: &str) -> bool {
+    BASE64_URL_SAFE_NO_PAD.decode(text).is_ok_and(|bits| bits.len() == TICKET_BYTES)
 }
 
 /// The answer that accepts the upgrade, without a subprotocol yet. No extension is ever negotiated: the bridge copies
@@ -94,6 +107,11 @@ mod tests {
         let all = offers(&["tty.r1, tty", "ticket.AbC_-9"]);
         assert!(all.tty_r1 && all.tty);
         assert_eq!(all.ticket.unwrap().expose(), "AbC_-9");
+        let own = offers(&["tty.r1, own-ticket.AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"]);
+        assert!(own.ticket.is_none() && own.own_ticket.is_some());
+        for poor in ["own-ticket.", "own-ticket.AAAA", "own-ticket.AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA$"] {
+            assert!(offers(&[poor]).own_ticket.is_none(), "{poor}");
+        }
         let none = offers(&["tty.r2,TTY"]);
         assert!(!none.tty_r1 && !none.tty && none.ticket.is_none());
     }

@@ -13,6 +13,9 @@ pub const TTY: &str = "tty";
 pub const TTY_R1: &str = "tty.r1";
 /// A second subprotocol with this prefix offers a resume ticket, base64url without padding (RFC 4648, 5).
 pub const TICKET_PREFIX: &str = "ticket.";
+/// One that comes with a token may offer the ticket that it is to get, drawn by itself: 32 random bytes, base64url without
+/// padding. Where the answer is lost after the token was used, that is its way in.
+pub const OWN_TICKET_PREFIX: &str = "own-ticket.";
 
 /// The longest message a client may send: input is typed or pasted, in parts.
 pub const MAX_CLIENT_FRAME: usize = 256 * 1024;

@@ -1,5 +1,8 @@
 //! Ways back that go wrong: answers that never arrive, and tickets that come twice.
 
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use session::Role;
 use session::runner_api::CLIENT_HEADER;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -13,13 +16,15 @@ fn offer(ticket: &str) -> String {
 
 /// Asks for an upgrade by a ticket, and takes `read` bytes of the answer; what is dropped is cut.
 async fn ask(harness: &Harness, session: &Session, ticket: &str, read: usize) -> TcpStream {
+    ask_with(harness, session, "", &offer(ticket), read).await
+}
+
+async fn ask_with(harness: &Harness, session: &Session, query: &str, offers: &str, read: usize) -> TcpStream {
     let mut stream = TcpStream::connect(harness.address).await.unwrap();
     let request = format!(
-        "GET /ws/{} HTTP/1.1\r\nHost: {}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+        "GET /ws/{}{query} HTTP/1.1\r\nHost: {}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
          Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: {}\r\n\r\n",
-        session.id,
-        harness.address,
-        offer(ticket)
+        session.id, harness.address, offers
     );
     stream.write_all(request.as_bytes()).await.unwrap();
     soon("a part of the answer", stream.read_exact(&mut vec![0; read])).await.unwrap();
@@ -69,4 +74,29 @@ async fn an_answer_that_was_lost_after_its_ticket_was_used_locks_nobody_out() {
     // Once the successor was used, whoever comes with the one before has a copy.
     let stolen = next.dial(&session, None, &offer(&last), &[]).await.closed().await;
     assert_eq!(stolen, (4401, "ticket_reused".to_owned()));
+}
+
+#[tokio::test]
+async fn an_answer_that_was_lost_after_the_token_was_used_locks_nobody_out_who_drew_a_ticket() {
+    let (harness, runner) = (Harness::start().await, FakeRunner::start().await);
+    let session = harness.running(runner.address).await;
+    for (number, read) in [0, 1, 60, 220].into_iter().enumerate() {
+        let token = harness.token(&session, Role::Operator).await;
+        let own = BASE64_URL_SAFE_NO_PAD.encode([number as u8; 32]);
+        let offers = format!("{BOTH}, own-ticket.{own}");
+        let cut = ask_with(&harness, &session, &format!("?token={token}"), &offers, read).await;
+        let line = format!(r#"cliscale_gateway_admissions_total{{outcome="admitted_token"}} {}"#, number + 1);
+        harness.metric(&line).await;
+        drop(cut);
+        // Without the ticket it is a used token like any other.
+        let stranger = harness.dial(&session, Some(&token), &offers, &[]).await.closed().await;
+        assert_eq!(stranger, (4401, "token_used".to_owned()));
+        let again = format!("{offers}, ticket.{own}");
+        let client = harness.dial(&session, Some(&token), &again, &[]).await.open().await;
+        assert_ne!(client.tickets.unwrap().ticket, own, "it has a new one from now on");
+    }
+    // What anybody could guess is not taken as one.
+    let token = harness.token(&session, Role::Operator).await;
+    let client = harness.dial(&session, Some(&token), &format!("{BOTH}, own-ticket.AAAA"), &[]).await.open().await;
+    assert_ne!(client.tickets.unwrap().ticket, "AAAA");
 }

@@ -3,7 +3,7 @@
 
 import { backoffMs } from './backoff';
 import { mayRetry, mayRetryUnasked, refusalSlug } from './explain';
-import { TICKET_PREFIX, TTY, TTY_R1, type Wire } from './protocol';
+import { OWN_TICKET_PREFIX, TICKET_PREFIX, TTY, TTY_R1, type Wire } from './protocol';
 import type { TabStore } from './storage';
 
 export type ConnectionState =
@@ -48,6 +48,8 @@ const OPEN = 1;
 export class Connection {
   private socket: SocketLike | null = null;
   private token: string | null;
+  /** Drawn by this page, to be its first. */
+  private ownTicket: string | null = null;
   private pageRefusal: string;
   private enteredWith: 'token' | 'ticket' | null = null;
   /** Failed attempts since the last settled connection. */
@@ -77,6 +79,10 @@ export class Connection {
     if (this.token !== null) {
       this.enteredWith = 'token';
       url += `?token=${encodeURIComponent(this.token)}`;
+      // An earlier attempt may have used the token up, and its answer have been lost: then this is the way in.
+      if (this.ownTicket !== null) protocols.push(TICKET_PREFIX + this.ownTicket);
+      this.ownTicket ??= randomTicket();
+      protocols.push(OWN_TICKET_PREFIX + this.ownTicket);
     } else if (ticket !== null) {
       this.enteredWith = 'ticket';
       protocols.push(TICKET_PREFIX + ticket);
@@ -199,4 +205,10 @@ export class Connection {
     if (this.timer !== null) clearTimeout(this.timer);
     this.timer = null;
   }
+}
+
+/** 32 bytes, as the server's own. */
+function randomTicket(): string {
+  const bits = String.fromCharCode(...crypto.getRandomValues(new Uint8Array(32)));
+  return btoa(bits).replaceAll('+', '-').replaceAll('/', '_').replaceAll('=', '');
 }

@@ -4,6 +4,8 @@
 export const TTY_R1 = 'tty.r1';
 export const TTY = 'tty';
 export const TICKET_PREFIX = 'ticket.';
+/** Offers the ticket that the page would have, beside a token. */
+export const OWN_TICKET_PREFIX = 'own-ticket.';
 
 /** Larger input is sent in several frames; the server refuses frames above 256 KiB. */
 export const MAX_INPUT_PAYLOAD = 32 * 1024;

@@ -69,10 +69,17 @@ beforeEach(() => void vi.useFakeTimers());
 afterEach(() => void vi.useRealTimers());
 
 describe('entering', () => {
-  it('uses the token first, and offers no ticket beside it', () => {
-    const { last } = setUp({ token: 'a+b', ticket: 't' });
+  it('uses the token first, offers no ticket that it was given beside it, and one that it drew for the way back', () => {
+    const { last, sockets } = setUp({ token: 'a+b', ticket: 't' });
     expect(last().url).toBe('ws://host/ws/id?token=a%2Bb');
-    expect(last().protocols).toEqual(['tty.r1', 'tty']);
+    const [, , own] = last().protocols;
+    expect(last().protocols).toEqual(['tty.r1', 'tty', own]);
+    expect(own).toMatch(/^own-ticket\.[\w-]{43}$/);
+    // The answer is lost.
+    last().end(1006);
+    vi.advanceTimersByTime(500);
+    expect(sockets).toHaveLength(2);
+    expect(last().protocols).toEqual(['tty.r1', 'tty', own!.replace('own-', ''), own]);
   });
 
   it('uses the ticket without a token, as a subprotocol and never in the address', () => {

@@ -205,3 +205,25 @@ impl Rush {
         (Instant::now() < until).then_some(until)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn output_is_gathered_in_a_rush_and_never_after_a_pause() {
+        let mut rush = Rush::default();
+        for _ in 0..RUSH {
+            rush.sent();
+            assert_eq!(rush.gathers_until(), None);
+        }
+        // As if the last one had just been sent, however slow this machine is.
+        let now = Instant::now() + GATHER;
+        assert!(Rush { last: Some(now), messages: RUSH }.gathers_until().is_some_and(|until| until <= now + GATHER));
+        let long_ago = now.checked_sub(10 * GATHER).expect("the clock is past its beginning");
+        let mut rush = Rush { last: Some(long_ago), messages: 1000 };
+        assert_eq!(rush.gathers_until(), None);
+        rush.sent();
+        assert_eq!(rush.messages, 0, "an echo after a pause is sent at once");
+    }
+}
