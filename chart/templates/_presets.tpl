@@ -34,8 +34,8 @@ nginx.ingress.kubernetes.io/proxy-send-timeout: "86400"
 nginx.ingress.kubernetes.io/proxy-http-version: "1.1"
 nginx.ingress.kubernetes.io/proxy-buffering: "off"
 nginx.ingress.kubernetes.io/proxy-request-buffering: "off"
-# The API's own limit, which says so in words.
-nginx.ingress.kubernetes.io/proxy-body-size: 2m
+# Above the limits of the API and of a session's files, which say so in words.
+nginx.ingress.kubernetes.io/proxy-body-size: 513m
 nginx.ingress.kubernetes.io/ssl-redirect: {{ $redirect | quote }}
 {{- else if eq $ingress.preset "traefik" }}
 {{- /* Its timeouts do not concern connections that were upgraded, and it buffers only where a middleware says so. */}}

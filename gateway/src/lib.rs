@@ -7,12 +7,14 @@ mod bridge;
 mod client;
 pub mod config;
 mod drain;
+mod files;
 mod handshake;
 mod jwks;
 mod keys;
 mod metrics;
 mod origin;
 mod page;
+mod page_token;
 mod runner_link;
 mod share;
 mod terminal;
@@ -104,6 +106,8 @@ struct Inner {
     /// `None`: no links are handed out.
     viewer_tokens: Option<Arc<dyn ViewerTokens>>,
     shares: Arc<ShareLimit>,
+    /// Places for files on their way.
+    transfers: Arc<Semaphore>,
 }
 
 impl Gateway {
@@ -143,6 +147,7 @@ impl Gateway {
             drain,
             viewer_tokens,
             shares,
+            transfers: files::places(),
         }))
     }
 
@@ -158,6 +163,8 @@ impl Gateway {
             .route("/ws/{id}", get(open).fallback(refuse_method))
             .route("/ws/_/{*path}", get(show_asset).fallback(refuse_method))
             .route("/ws/{id}/share", post(share::share_session).fallback(refuse_method))
+            .route("/ws/{id}/files/{*path}", get(files::get_file).put(files::put_file).fallback(refuse_method))
+            .route("/ws/{id}/files.tar.gz", get(files::get_archive).fallback(refuse_method))
             .route("/ws/{id}/", get(refuse_path))
             .route("/ws/{id}/{*rest}", get(refuse_path))
             .with_state(Arc::clone(&self.0))

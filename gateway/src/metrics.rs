@@ -10,6 +10,7 @@ use service::metrics::Metrics;
 use session::ProblemType;
 
 use crate::admission::Entry;
+use crate::files::Transfer;
 
 /// One label, whose values are named in this file or are problem types.
 type Labelled = Family<[(&'static str, &'static str); 1], Counter>;
@@ -60,6 +61,7 @@ pub struct GatewayMetrics {
     ends: Labelled,
     waiting: Histogram,
     shares: Labelled,
+    transfers: Labelled,
     pub traffic: Traffic,
 }
 
@@ -94,6 +96,11 @@ impl GatewayMetrics {
                 "Requests for read-only links by outcome: shared, or why not",
                 Labelled::default(),
             ),
+            transfers: metrics.register(
+                "gateway_transfers",
+                "Requests for files by outcome: download, upload or archive, or why not",
+                Labelled::default(),
+            ),
             waiting: metrics.register("gateway_waiting_seconds", "From an admission to the bridge", waiting),
             traffic,
         }
@@ -115,6 +122,12 @@ impl GatewayMetrics {
     pub fn shared(&self, refused: Option<ProblemType>) {
         let outcome = refused.map_or("shared", ProblemType::as_str);
         self.shares.get_or_create(&[("outcome", outcome)]).inc();
+    }
+
+    /// Begun; or why it was refused.
+    pub fn transferred(&self, transfer: Transfer, refused: Option<ProblemType>) {
+        let outcome = refused.map_or(transfer.as_str(), ProblemType::as_str);
+        self.transfers.get_or_create(&[("outcome", outcome)]).inc();
     }
 
     pub fn ended(&self, by: EndedBy) {

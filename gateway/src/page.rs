@@ -75,14 +75,15 @@ impl Page {
 }
 
 /// `'self'` covers the page's own WebSocket in browsers of today; older ones need it by name. xterm.js writes its sizes
-/// and colours into style elements, hence `'unsafe-inline'` for styles and for nothing else.
+/// and colours into style elements, hence `'unsafe-inline'` for styles and for nothing else. What decodes the terminal's
+/// pictures is WebAssembly, which `'wasm-unsafe-eval'` allows; it allows no script to be made of text.
 fn content_security_policy(host: Option<&str>, ancestors: &str) -> String {
     let sockets =
         host.filter(|host| is_plain_host(host)).map_or(String::new(), |host| format!(" ws://{host} wss://{host}"));
     format!(
-        "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; \
-         font-src 'self'; connect-src 'self'{sockets}; base-uri 'none'; form-action 'none'; \
-         frame-ancestors {ancestors}"
+        "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self' 'unsafe-inline'; \
+         img-src 'self' data:; font-src 'self'; connect-src 'self'{sockets}; \
+         base-uri 'none'; form-action 'none'; frame-ancestors {ancestors}"
     )
 }
 

@@ -17,17 +17,15 @@ use service::Problem;
 use service::address::terminal_at;
 use session::api::SharedLink;
 use session::{ProblemType, Role, Secret, SessionId};
-use store::Digest;
 use tokio_util::sync::CancellationToken;
 
 use crate::Inner;
+use crate::page_token::holder;
 
 /// Links per session that one gateway hands out. People ask for one now and then.
 const PER_MINUTE: NonZeroU32 = NonZeroU32::new(12).expect("not zero");
 /// How often sessions that nobody shares any more are forgotten.
 const FORGET_INTERVAL: Duration = Duration::from_secs(60);
-/// Ours have 43 characters.
-const MAX_PAGE_TOKEN: usize = 128;
 
 /// Links that were handed out of late, by session.
 pub struct ShareLimit(DefaultKeyedRateLimiter<SessionId>);
@@ -90,23 +88,4 @@ async fn share(gateway: &Inner, session: Option<SessionId>, headers: &HeaderMap)
     let token = tokens.viewer_token(session).await?;
     tracing::info!(%session, "a read-only link was handed out");
     Ok(SharedLink { url: Secret::new(terminal_at(&base, session, &token.token)), expires_at: token.expires_at })
-}
-
-/// Whose page asks. A session that is not there has no page tokens, and an id that is none has none either.
-async fn holder(
-    gateway: &Inner,
-    session: Option<SessionId>,
-    headers: &HeaderMap,
-) -> Result<(SessionId, Role), Problem> {
-    let refused =
-        || Problem::new(ProblemType::PageTokenInvalid, "send the tab's page token as: Authorization: Bearer TOKEN");
-    let value = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let (scheme, token) = value.and_then(|value| value.split_once(' ')).ok_or_else(refused)?;
-    let token = token.trim();
-    if !scheme.eq_ignore_ascii_case("bearer") || token.is_empty() || token.len() > MAX_PAGE_TOKEN {
-        return Err(refused());
-    }
-    let session = session.ok_or_else(refused)?;
-    let role = gateway.store.page_token(Digest::of(token.as_bytes()), session).await?.ok_or_else(refused)?;
-    Ok((session, role))
 }

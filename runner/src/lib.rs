@@ -27,6 +27,7 @@ pub mod controller;
 pub mod ending;
 pub mod environment;
 pub mod fetch;
+pub mod files;
 pub mod history;
 pub mod home;
 pub mod install;
@@ -209,7 +210,8 @@ async fn linger(linger: Duration, cancelled: bool, assigned: Option<Arc<Assigned
         // Whoever cancelled it does not come back for its result.
         () = async { if cancelled { terminal.deserted().await } else { std::future::pending().await } } => {}
     }
-    let _ = tokio::time::timeout(FLUSH_LIMIT, terminal.deserted()).await;
+    let served = async { tokio::join!(terminal.deserted(), assigned.files.idle()) };
+    let _ = tokio::time::timeout(FLUSH_LIMIT, served).await;
 }
 
 fn heartbeat(server: &Server) -> Heartbeat {

@@ -16,6 +16,7 @@ use tokio::time::timeout;
 
 use crate::ending::{Ender, watch};
 use crate::environment::{Environment, install_line};
+use crate::files::Files;
 use crate::pty::{self, Master};
 use crate::reports::Reports;
 use crate::shield::OomScore;
@@ -46,6 +47,7 @@ pub struct Session {
     pub typed: Typed,
     pub screen: Screen,
     pub ender: Ender,
+    pub files: Arc<Files>,
 }
 
 /// What a session needs of the runner around it.
@@ -132,7 +134,12 @@ impl Session {
         match fetching.await {
             // Being asked to end cancels a fetch, which then fails for that reason and no other.
             _ if self.ender.token().is_cancelled() => Err(self.ender.asked().await),
-            Ok(folder) => Ok(folder),
+            Ok(folder) => {
+                if let Err(error) = self.files.open(&folder) {
+                    tracing::warn!(%error, "the session's files can be had by its terminal only");
+                }
+                Ok(folder)
+            }
             Err(message) => Err(Ended::because(EndReason::FetchFailed, message)),
         }
     }

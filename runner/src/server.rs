@@ -1,4 +1,4 @@
-//! The runner's one port: being assigned, ended and watched. Whoever speaks needs the runner's secret, which only the
+//! The runner's one port: being assigned, ended and watched, and the session's files. Whoever speaks needs the runner's secret, which only the
 //! controller and the gateway know; a slow or garbage connection costs one of a bounded number of places, briefly.
 
 use std::path::PathBuf;
@@ -25,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::ending::{Ender, sentence};
+use crate::files::{self, Files};
 use crate::history::Spill;
 use crate::life::{Screen, Session};
 use crate::terminal::Terminal;
@@ -68,6 +69,7 @@ pub struct Assigned {
     pub epoch: u64,
     pub terminal: Arc<Terminal>,
     pub ender: Ender,
+    pub files: Arc<Files>,
 }
 
 impl Server {
@@ -102,14 +104,15 @@ impl Server {
         let Buffers { ring_bytes, spill_folder, spill_bytes } = self.buffers.clone();
         let spill = Spill::new(spill_folder, spill_bytes);
         let (terminal, typed) = Terminal::new(title(&assign.spec.command), size, ring_bytes, spill, set_size);
-        let (terminal, ender) = (Arc::new(terminal), Ender::default());
+        let (terminal, ender, files) = (Arc::new(terminal), Ender::default(), Arc::<Files>::default());
         let held = Assigned {
             session: assign.session,
             epoch: assign.epoch,
             terminal: Arc::clone(&terminal),
             ender: ender.clone(),
+            files: Arc::clone(&files),
         };
-        let session = Session { assign, terminal, typed, screen, ender };
+        let session = Session { assign, terminal, typed, screen, ender, files };
         // Nobody waits any more when the runner is about to exit.
         if waiting.is_none_or(|waiting| waiting.send(session).is_err()) {
             return StatusCode::CONFLICT;
@@ -144,6 +147,7 @@ pub async fn serve(listener: TcpListener, server: Arc<Server>, stopping: Cancell
         .route("/assign", put(put_assign))
         .route("/end", post(post_end))
         .route("/ws", get(get_ws))
+        .merge(files::routes())
         .with_state(server);
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let mut http = hyper::server::conn::http1::Builder::new();
@@ -190,7 +194,7 @@ pub async fn serve(listener: TcpListener, server: Arc<Server>, stopping: Cancell
 }
 
 /// A request with the runner's secret. Judged before anything else of it is read.
-struct Authorized;
+pub struct Authorized;
 
 impl FromRequestParts<Arc<Server>> for Authorized {
     type Rejection = Response;

@@ -26,6 +26,8 @@
 //! # What is not kept
 //!
 //! - kitty's keyboard flags are kept and repeated, but xterm.js 6 does not know them.
+//! - Pictures (sixel, iTerm): the page draws them and moves the cursor below; here they are passed over. Where some were
+//!   shown, a snapshot lacks them, and what followed stands higher.
 //! - The title stack (`CSI 22 t`) and other window operations: the page's xterm.js ignores them.
 //! - Where an anonymous link is drawn in pieces with other text between, each piece becomes a link of its own.
 //! - `REP` repeats at most a screenful (at least 1,000), an OSC or DCS longer than 1 MiB is dropped.

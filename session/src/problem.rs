@@ -66,6 +66,18 @@ words!(
         SessionEnded = "session_ended",
         /// The gateway holds as many connections as it may.
         TooManyConnections = "too_many_connections",
+        /// The session's folder has no such file.
+        FileNotFound = "file_not_found",
+        /// A folder, link, pipe or device is where a file was asked for.
+        NotAFile = "not_a_file",
+        /// The file has not so many bytes.
+        RangeNotSatisfiable = "range_not_satisfiable",
+        /// As many files as may be are on their way.
+        TooManyTransfers = "too_many_transfers",
+        /// The request's body did not come in time.
+        RequestTimeout = "request_timeout",
+        /// The session's disk is full.
+        InsufficientStorage = "insufficient_storage",
     }
 );
 
@@ -78,17 +90,20 @@ impl ProblemType {
             Unauthorized | TokenUsed | TokenExpired | TokenInvalid | TokenMissing | TicketExpired | TicketReused
             | PageTokenInvalid => 401,
             Forbidden | ForbiddenOrigin | ViewerUnsupported | ShareForbidden => 403,
-            NotFound | SessionUnknown => 404,
+            NotFound | SessionUnknown | FileNotFound => 404,
             MethodNotAllowed => 405,
-            Conflict => 409,
+            RequestTimeout => 408,
+            Conflict | NotAFile => 409,
             SessionEnded => 410,
             PayloadTooLarge => 413,
             UnsupportedMediaType => 415,
+            RangeNotSatisfiable => 416,
             UnknownHost => 421,
             ValidationFailed | IdempotencyMismatch => 422,
-            RateLimited | TooManyConnections => 429,
+            RateLimited | TooManyConnections | TooManyTransfers => 429,
             Internal => 500,
             Capacity | Unavailable => 503,
+            InsufficientStorage => 507,
         }
     }
 
@@ -124,6 +139,12 @@ impl ProblemType {
             SessionUnknown => "No such session",
             SessionEnded => "The session has ended",
             TooManyConnections => "Too many connections",
+            FileNotFound => "No such file",
+            NotAFile => "Not a file",
+            RangeNotSatisfiable => "The file has no such range",
+            TooManyTransfers => "Too many files are on their way",
+            RequestTimeout => "The request came too slowly",
+            InsufficientStorage => "The session's disk is full",
         }
     }
 

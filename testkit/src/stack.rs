@@ -179,9 +179,11 @@ pub async fn metrics_after_a_session() -> Result<String> {
     let mut terminal = TerminalClient::connect(url, &[], &[TTY_R1]).await?;
     terminal.wait_closed(SOON).await?;
     let page = Api::new(&stack.api_url, &terminal.tickets.context("tickets")?.page_token, SOON)?;
-    let path = format!("/ws/{}/share", entry["sessionId"].as_str().context("sessionId")?);
-    let (status, link) = page.call(reqwest::Method::POST, &path, None).await?;
+    let path = format!("/ws/{}", entry["sessionId"].as_str().context("sessionId")?);
+    let (status, link) = page.call(reqwest::Method::POST, &format!("{path}/share"), None).await?;
     anyhow::ensure!(status == 200, "sharing a session that has just ended answered {status}: {link}");
+    let (status, file) = page.call(reqwest::Method::GET, &format!("{path}/files/none"), None).await?;
+    anyhow::ensure!(status == 404, "a file that is not there was answered {status}: {file}");
     let url = format!("{}/metrics", stack.printed["admin_url"]);
     let deadline = Instant::now() + SOON;
     loop {

@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url';
 import { after, before, describe, test } from 'node:test';
 import { launch, noChromium } from '../lib/chromium.js';
 import { Cliscale, SAMPLE_CLI } from '../lib/cliscale.js';
-import { TerminalPage } from '../lib/terminal-page.js';
+import { TerminalPage, until } from '../lib/terminal-page.js';
 
 const SHOTS = fileURLToPath(new URL('../shots/', import.meta.url));
 const QUESTION = /Shall I go ahead\?/;
@@ -112,6 +112,20 @@ describe('the page’s looks', { skip: noChromium }, () => {
       await terminal.page.locator('#share').click();
       await terminal.says('#share-link');
       await picture(terminal, `${name}-share`);
+      await terminal.close();
+    }
+  });
+
+  test('the menu, and search', async () => {
+    for (const [name, options] of [['desk', DESK], ['phone', PHONE]]) {
+      const { terminal } = await question(options);
+      await terminal.page.locator('#menu').click();
+      await terminal.says('#menu-dialog');
+      await picture(terminal, `${name}-menu`);
+      await terminal.page.locator('#menu-search').click();
+      await terminal.page.locator('#search-text').fill('the');
+      await until(async () => /of 4/.test(await terminal.page.locator('#search-count').innerText()), () => 'nothing was found');
+      await picture(terminal, `${name}-search`);
       await terminal.close();
     }
   });

@@ -3,6 +3,7 @@
 mod admission;
 mod bridge;
 mod drain;
+mod files;
 mod harness;
 mod keys;
 mod page;

@@ -89,8 +89,8 @@ async fn the_page_says_what_browsers_may_do_with_it() {
     let page = get(&harness, &format!("/ws/{}", session.id)).await;
     assert_eq!(
         page.headers[header::CONTENT_SECURITY_POLICY],
-        "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; \
-         font-src 'self'; connect-src 'self' ws://term.example:8080 wss://term.example:8080; base-uri 'none'; \
+        "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self' 'unsafe-inline'; \
+         img-src 'self' data:; font-src 'self'; connect-src 'self' ws://term.example:8080 wss://term.example:8080; base-uri 'none'; \
          form-action 'none'; frame-ancestors 'none'"
     );
     assert_eq!(page.headers[header::CACHE_CONTROL], "no-store");

@@ -5,17 +5,24 @@ import './style.css';
 import { readAddress } from './address';
 import { copyText } from './clipboard';
 import { Connection, type ConnectionState, type SocketLike } from './connection';
+import { CopyPaste } from './copy-paste';
 import { TouchKeys } from './keys';
 import { People } from './people';
+import { Preferences } from './preferences';
+import { ProgramCopy, listenForCopies } from './program-copy';
+import { Search, loadSearch } from './search';
 import { TerminalSession } from './session';
+import { Settings } from './settings';
 import { Share, askForLink } from './share';
 import { Status } from './status';
 import { TabStore } from './storage';
 import { TerminalView } from './terminal';
+import { Theme } from './theme';
 import { followVisualViewport } from './viewport';
 import { watchForSleep } from './wake';
 
 const UNANSWERED_LOOK_MS = 2_000;
+const USUAL_FONT_PX = window.matchMedia('(max-width: 600px)').matches ? 12 : 14;
 
 const address = readAddress(window.location);
 // Before anything else: the token must not stay where a look over the shoulder, the history or a screenshot finds it.
@@ -30,6 +37,14 @@ const view: TerminalView = new TerminalView(host, {
   onSelection: (selected) => status.selection(selected),
   onTitle: (title) => status.title(title),
   onLinkHover: (uri) => status.linkHint(uri),
+}, USUAL_FONT_PX);
+const theme = new Theme((colours) => view.setTheme(colours));
+const preferences = new Preferences({
+  theme: 'system',
+  fontPx: null,
+  screenReader: false,
+  // Where people expect their system's menu of a terminal.
+  rightClickPastes: !/mac/i.test(navigator.platform),
 });
 const people: People = new People((leave) => session.takeOver(leave), (text) => status.say(text));
 const share = new Share({ ask: () => askForLink(address.shareUrl, store.get().pageToken ?? ''), closed: () => view.term.focus() });
@@ -56,24 +71,47 @@ function showState(state: ConnectionState): void {
   if (state.kind === 'ended' && !session.exit) status.ended(null);
 }
 
-async function copySelection(): Promise<void> {
-  const copied = await copyText(view.term.getSelection());
-  status.notice(copied ? 'Copied.' : 'This browser did not allow copying.');
-}
-
 function listenToPage(): void {
   const keys = new TouchKeys(document.getElementById('keys')!, view.term);
   view.typedFilter = (text) => keys.filter(text);
-  document.getElementById('copy')!.addEventListener('click', () => void copySelection());
-  view.term.attachCustomKeyEventHandler((event) => {
-    const copies = event.ctrlKey && event.shiftKey && event.code === 'KeyC' && view.term.hasSelection();
-    if (!copies) return true;
-    event.preventDefault();
-    if (event.type === 'keydown') void copySelection();
-    return false;
+  new CopyPaste({ term: view.term, host, notice: (text) => status.notice(text), rightClick: () => preferences.get().rightClickPastes });
+  const copies = new ProgramCopy({
+    consent: () => store.get().copies ?? null,
+    keep: (consent) => store.keepCopyConsent(consent),
+    copy: copyText,
+    say: (text) => status.notice(text),
+    done: () => view.focus(),
   });
+  listenForCopies(view.term, (text) => {
+    if (view.isAsked) void copies.offer(text);
+  });
+  offerMenu();
   new ResizeObserver(() => session.sizing.pageResized()).observe(host);
   listenToNetwork();
+}
+
+/** Search, what the person chooses, and the keys to both. */
+function offerMenu(): void {
+  const { term } = view;
+  const search = new Search({ term, load: () => loadSearch(term), colours: () => theme.search, failed: (text) => status.notice(text) });
+  const settings = new Settings({ preferences, usualFontPx: USUAL_FONT_PX, search: () => search.open(), closed: () => view.focus() });
+  preferences.follow((chosen) => {
+    theme.choose(chosen.theme);
+    view.setScreenReader(chosen.screenReader);
+    view.setFont(chosen.fontPx ?? USUAL_FONT_PX);
+    session.sizing.pageResized();
+    search.recolour();
+  });
+  window.addEventListener('storage', (event) => preferences.storedElsewhere(event.key));
+  const keys: Record<string, () => void> = { KeyF: () => search.open(), Comma: () => settings.open() };
+  // Before the terminal, wherever on the page the focus is.
+  window.addEventListener('keydown', (event) => {
+    const action = event.ctrlKey && event.shiftKey && !event.altKey && !event.metaKey ? keys[event.code] : undefined;
+    if (!action || document.querySelector('dialog[open]')) return;
+    event.preventDefault();
+    event.stopPropagation();
+    action();
+  }, { capture: true });
 }
 
 /** What hints at a connection that is lost, or possible again, before the connection itself can know. */

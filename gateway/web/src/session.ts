@@ -3,6 +3,7 @@
 
 import type { Connection } from './connection';
 import { Keyboard } from './keyboard';
+import { Latency } from './latency';
 import type { People } from './people';
 import {
   PAUSE,
@@ -50,6 +51,7 @@ export class TerminalSession {
   role: Role = 'operator';
   stage: string | null = null;
   exit: Exit | null = null;
+  private readonly latency = new Latency();
   private wire: Wire = TTY_R1;
   private connection: Connection | null = null;
   private unparsed = 0;
@@ -95,6 +97,8 @@ export class TerminalSession {
     if (sentAway) this.keyboard.lost();
     this.stream.disconnected();
     this.waitingSince = null;
+    this.latency.reset();
+    this.status.latency(null);
     this.presence = null;
     this.keyboard.stop();
     this.people.gone();
@@ -130,7 +134,7 @@ export class TerminalSession {
       return;
     }
     const parts = this.stream.input(bytes);
-    if (parts) this.sendInput(parts);
+    if (parts) this.sendMeasured(parts);
     else this.status.notice('Too much was typed while disconnected. The rest is not kept.');
   }
 
@@ -147,9 +151,7 @@ export class TerminalSession {
       case 'resized':
         return this.view.inOrder(() => this.sizing.serverResized(frame.size));
       case 'inputAck':
-        this.stream.confirm(frame.offset);
-        if (!this.stream.unconfirmedInput) this.waitingSince = null;
-        return;
+        return this.confirmed(frame.offset);
       case 'presence':
         return this.present(frame.presence);
       case 'waiting':
@@ -234,9 +236,22 @@ export class TerminalSession {
     this.view.finish();
   }
 
+  private confirmed(offset: number): void {
+    this.stream.confirm(offset);
+    if (!this.stream.unconfirmedInput) this.waitingSince = null;
+    const milliseconds = this.latency.confirmed(offset, performance.now());
+    if (milliseconds !== null) this.status.latency(milliseconds);
+  }
+
   private setStage(stage: string): void {
     this.stage = stage;
     this.status.stage(stage);
+  }
+
+  private sendMeasured(parts: InputPart[]): void {
+    this.sendInput(parts);
+    const last = parts.at(-1);
+    if (last) this.latency.sent(last.offset + last.bytes.length, performance.now());
   }
 
   private sendInput(parts: InputPart[]): void {

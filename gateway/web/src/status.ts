@@ -90,6 +90,13 @@ export class Status {
     this.say(`${title}. ${detail}`);
   }
 
+  /** The round trip of what is typed; null where it is not known. */
+  latency(milliseconds: number | null): void {
+    const badge = element('latency');
+    badge.hidden = milliseconds === null;
+    badge.textContent = milliseconds === null ? '' : `${Math.max(1, Math.round(milliseconds))} ms`;
+  }
+
   /** What the browser believes of its network. It may be wrong, so attempts go on. */
   offline(offline: boolean): void {
     if (this.isOffline === offline) return;

@@ -2,10 +2,14 @@
 // name for itself. sessionStorage where the browser allows it (it is per tab, so two tabs with different roles do not
 // mix), else memory: in a sandboxed or cookie-less iframe even touching it may throw.
 
+import type { CopyConsent } from './program-copy';
+
 export interface Kept {
   ticket: string | null;
   pageToken: string | null;
   client: string;
+  /** Whether the program may put text on the clipboard; absent until the person was asked. */
+  copies?: CopyConsent;
 }
 
 export type StorageLike = Pick<Storage, 'getItem' | 'setItem'>;
@@ -32,6 +36,10 @@ export class TabStore {
     this.update({ ticket: null });
   }
 
+  keepCopyConsent(copies: CopyConsent): void {
+    this.update({ copies });
+  }
+
   private update(change: Partial<Kept>): void {
     this.kept = { ...this.kept, ...change };
     try {
@@ -53,9 +61,9 @@ export class TabStore {
 
 function isKept(value: unknown): value is Kept {
   if (typeof value !== 'object' || value === null) return false;
-  const { ticket, pageToken, client } = value as Record<string, unknown>;
+  const { ticket, pageToken, client, copies } = value as Record<string, unknown>;
   const textOrNull = (field: unknown) => field === null || typeof field === 'string';
-  return textOrNull(ticket) && textOrNull(pageToken) && typeof client === 'string';
+  return textOrNull(ticket) && textOrNull(pageToken) && typeof client === 'string' && (copies === undefined || copies === 'allowed' || copies === 'refused');
 }
 
 function browserStorage(): StorageLike | null {

@@ -4,10 +4,10 @@
 import { FitAddon } from '@xterm/addon-fit';
 import { UnicodeGraphemesAddon } from '@xterm/addon-unicode-graphemes';
 import { WebLinksAddon } from '@xterm/addon-web-links';
-import { Terminal } from '@xterm/xterm';
+import { Terminal, type ITheme } from '@xterm/xterm';
+import { Pictures } from './pictures';
 import type { Size } from './protocol';
 import { chooseRenderer } from './renderer';
-import { followTheme } from './theme';
 import { userInputOf } from './user-input';
 
 const FONT = 'ui-monospace, SFMono-Regular, Menlo, Consolas, "DejaVu Sans Mono", "Liberation Mono", monospace';
@@ -33,13 +33,14 @@ export class TerminalView {
   /** Changes typed text on its way, for the touch keys' Ctrl. */
   typedFilter: (text: string) => string = (text) => text;
   private readonly fit = new FitAddon();
-  private readonly baseFontPx: number;
   /** For each write that is not parsed yet, whether it is a replay. The first is the one that is being parsed. */
   private readonly pending: boolean[] = [];
   private typing = false;
+  private readonly pictures: Pictures;
+  /** Writes that wait for what draws pictures; null while none has to. */
+  private held: (() => void)[] | null = null;
 
-  constructor(private readonly host: HTMLElement, private readonly events: TerminalEvents) {
-    this.baseFontPx = window.matchMedia('(max-width: 600px)').matches ? 12 : 14;
+  constructor(private readonly host: HTMLElement, private readonly events: TerminalEvents, private baseFontPx: number) {
     this.term = new Terminal({
       allowProposedApi: true,
       cursorBlink: true,
@@ -48,6 +49,8 @@ export class TerminalView {
       scrollback: 10_000,
       macOptionIsMeta: true,
       rightClickSelectsWord: false,
+      // How large a picture may be drawn is asked for in pixels.
+      windowOptions: { getWinSizePixels: true, getCellSizePixels: true, getWinSizeChars: true },
       // WCAG AA, whatever colours a program chose for a background that it does not know.
       minimumContrastRatio: 4.5,
       linkHandler: {
@@ -56,7 +59,7 @@ export class TerminalView {
         leave: () => events.onLinkHover(null),
       },
     });
-    followTheme((theme) => (this.term.options.theme = theme));
+    this.pictures = new Pictures(this.term);
     this.loadAddons();
     this.term.open(host);
     chooseRenderer(this.term, host);
@@ -67,12 +70,47 @@ export class TerminalView {
     this.term.focus();
   }
 
+  setTheme(theme: ITheme): void {
+    this.term.options.theme = theme;
+  }
+
+  /** The usual size of letters. Whoever decides the terminal's size has to look at it again. */
+  setFont(px: number): void {
+    this.baseFontPx = px;
+  }
+
+  /** What is printed is also text in the page, which a screen reader speaks. */
+  setScreenReader(on: boolean): void {
+    this.term.options.screenReaderMode = on;
+  }
+
+  /** Whether what the program asks of a terminal is asked of this one, here and now. */
+  get isAsked(): boolean {
+    return this.answersQueries && this.pending[0] !== true;
+  }
+
   /** Whether the last bytes to come are on the screen. */
   get drained(): boolean {
-    return this.pending.length === 0;
+    return this.pending.length === 0 && this.held === null;
   }
 
   write(bytes: Uint8Array | string, replay: boolean, parsed: () => void = () => {}): void {
+    const awaited = this.held === null && typeof bytes !== 'string' ? this.pictures.awaited(bytes) : null;
+    if (awaited) {
+      this.held = [];
+      void awaited.then(() => this.release());
+    }
+    if (this.held) this.held.push(() => this.put(bytes, replay, parsed));
+    else this.put(bytes, replay, parsed);
+  }
+
+  private release(): void {
+    const held = this.held ?? [];
+    this.held = null;
+    for (const write of held) write();
+  }
+
+  private put(bytes: Uint8Array | string, replay: boolean, parsed: () => void): void {
     this.pending.push(replay);
     this.term.write(bytes, () => {
       this.pending.shift();
@@ -160,7 +198,7 @@ export class TerminalView {
       const typed = this.typing;
       this.typing = false;
       if (typed) this.events.onInput(utf8.encode(this.typedFilter(text)), !MOUSE_REPORT.test(text));
-      else if (this.answersQueries && this.pending[0] !== true) this.events.onInput(utf8.encode(text), false);
+      else if (this.isAsked) this.events.onInput(utf8.encode(text), false);
     });
     // Mouse reports in the old encoding: one byte per character.
     this.term.onBinary((text) => this.events.onInput(Uint8Array.from(text, (char) => char.charCodeAt(0)), false));

@@ -1,6 +1,10 @@
-// The terminal's colours, dark and light. The page's own are in style.css; both follow the system's preference.
+// The terminal's colours, dark and light, and which of them hold. The page's own are in style.css.
 
+import type { ISearchDecorationOptions } from '@xterm/addon-search';
 import type { ITheme } from '@xterm/xterm';
+import type { ThemeChoice } from './preferences';
+
+const PREFERS_LIGHT = '(prefers-color-scheme: light)';
 
 const DARK: ITheme = {
   background: '#0d1117',
@@ -50,9 +54,59 @@ const LIGHT: ITheme = {
   brightWhite: '#424a53',
 };
 
-/** Calls back with the theme now and on each change of the system's preference. */
-export function followTheme(apply: (theme: ITheme) => void): void {
-  const light = window.matchMedia('(prefers-color-scheme: light)');
-  apply(light.matches ? LIGHT : DARK);
-  light.addEventListener('change', () => apply(light.matches ? LIGHT : DARK));
+/** What marks the matches of a search: the add-on takes #RRGGBB only. */
+export type SearchColours = ISearchDecorationOptions;
+
+const DARK_SEARCH: SearchColours = {
+  matchBackground: '#5a4a1c',
+  matchOverviewRuler: '#e3b341',
+  activeMatchBackground: '#9a5b12',
+  activeMatchBorder: '#f2cc60',
+  activeMatchColorOverviewRuler: '#f2cc60',
+};
+
+const LIGHT_SEARCH: SearchColours = {
+  matchBackground: '#fff1b8',
+  matchOverviewRuler: '#b58900',
+  activeMatchBackground: '#ffc663',
+  activeMatchBorder: '#7d4e00',
+  activeMatchColorOverviewRuler: '#7d4e00',
+};
+
+/** The page's and the terminal's colours: those that were chosen, or the system's. */
+export class Theme {
+  private readonly system = window.matchMedia(PREFERS_LIGHT);
+  private choice: ThemeChoice = 'system';
+
+  constructor(private readonly apply: (theme: ITheme) => void) {
+    this.system.addEventListener('change', () => this.show());
+  }
+
+  choose(choice: ThemeChoice): void {
+    this.choice = choice;
+    for (const rule of lightRules()) rule.media.mediaText = { system: PREFERS_LIGHT, light: 'all', dark: 'not all' }[choice];
+    this.show();
+  }
+
+  get search(): SearchColours {
+    return this.isLight ? LIGHT_SEARCH : DARK_SEARCH;
+  }
+
+  private get isLight(): boolean {
+    return this.choice === 'system' ? this.system.matches : this.choice === 'light';
+  }
+
+  private show(): void {
+    this.apply(this.isLight ? LIGHT : DARK);
+  }
+}
+
+let foundRules: CSSMediaRule[] | null = null;
+
+/** The style sheet's rules for a system that prefers light. A choice rewrites their condition, so that no colour is told twice. */
+function lightRules(): CSSMediaRule[] {
+  foundRules ??= Array.from(document.styleSheets)
+    .flatMap((sheet) => Array.from(sheet.cssRules))
+    .filter((rule): rule is CSSMediaRule => rule instanceof CSSMediaRule && rule.media.mediaText === PREFERS_LIGHT);
+  return foundRules;
 }

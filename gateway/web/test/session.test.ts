@@ -46,7 +46,7 @@ let view: FakeView;
 let sent: string[];
 let session: TerminalSession;
 let store: TabStore;
-const status = { stage: vi.fn(), role: vi.fn(), waiting: vi.fn(), hasOutput: vi.fn(), notice: vi.fn(), lost: vi.fn(), ended: vi.fn(), title: vi.fn() };
+const status = { stage: vi.fn(), role: vi.fn(), waiting: vi.fn(), hasOutput: vi.fn(), notice: vi.fn(), lost: vi.fn(), ended: vi.fn(), title: vi.fn(), latency: vi.fn() };
 const people = { show: vi.fn(), tell: vi.fn(), gone: vi.fn() };
 const page = { visible: () => true, changed: vi.fn() };
 const noteExit = vi.fn();
@@ -158,6 +158,20 @@ describe('on tty.r1', () => {
     expect(noteExit).toHaveBeenCalledOnce();
     expect(status.ended).toHaveBeenCalledOnce();
     expect(view.readOnly).toBe(true);
+  });
+
+  it('tells the round trip of what is typed, and that it is unknown once the connection is gone', () => {
+    start();
+    presence();
+    session.input(bytes('a'));
+    expect(status.latency).not.toHaveBeenCalledWith(expect.any(Number));
+    const one = new Uint8Array(9);
+    one[0] = 'K'.charCodeAt(0);
+    one[8] = 1;
+    session.frame(one.buffer);
+    expect(status.latency).toHaveBeenLastCalledWith(expect.any(Number));
+    session.disconnected();
+    expect(status.latency).toHaveBeenLastCalledWith(null);
   });
 
   it('sends nothing at all as a viewer', () => {

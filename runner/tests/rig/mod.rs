@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test file uses its own part")]
 
 pub mod answering;
+pub mod asking;
 pub mod cutting;
 pub mod player;
 pub mod transcript;
