@@ -48,6 +48,10 @@ fn wanted(headers: &HeaderMap, size: u64) -> Result<Option<Range<u64>>, Refusal>
     let range = headers.get(header::RANGE).filter(|_| !headers.contains_key(header::IF_RANGE));
     let parsed = range.and_then(|range| http_range_header::parse_range_header(range.to_str().ok()?).ok());
     let Some(parsed) = parsed.filter(|parsed| parsed.ranges.len() == 1) else { return Ok(None) };
+    // Of nothing there is no part, whatever the arithmetic says.
+    if size == 0 {
+        return Err(Refusal::range(size));
+    }
     let valid = parsed.validate(size).map_err(|_| Refusal::range(size))?;
     Ok(valid.first().map(|range| *range.start()..range.end() + 1))
 }
