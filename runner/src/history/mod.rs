@@ -97,7 +97,7 @@ impl History {
 
     /// What is next at `off`, where the marks up to `serial` are known: at most `limit` bytes of whole characters, unless
     /// `over`, for then no more of them will come.
-    pub fn next(&self, off: u64, serial: u64, limit: usize, over: bool) -> Piece {
+    pub fn next(&mut self, off: u64, serial: u64, limit: usize, over: bool) -> Piece {
         let mut until = self.end();
         if let Some(mark) = self.sizes.after(serial) {
             if mark.at <= off {
@@ -115,7 +115,7 @@ impl History {
         }
     }
 
-    fn read(&self, from: u64, limit: usize) -> Bytes {
+    fn read(&mut self, from: u64, limit: usize) -> Bytes {
         let base = self.ring.base();
         if from >= base || from < self.oldest() {
             return self.ring.read(from, limit);
@@ -201,8 +201,9 @@ mod tests {
         History::new(size, ring, Spill::new(std::env::temp_dir(), spill))
     }
 
-    fn bytes(history: &History, off: u64) -> Bytes {
-        match history.next(off, history.serial_at(off), 1000, false) {
+    fn bytes(history: &mut History, off: u64) -> Bytes {
+        let serial = history.serial_at(off);
+        match history.next(off, serial, 1000, false) {
             Piece::Bytes(bytes) => bytes,
             _ => Bytes::new(),
         }
@@ -214,12 +215,12 @@ mod tests {
         for piece in [b"abcd", b"efgh", b"ijkl"] {
             assert!(history.push(piece));
         }
-        assert_eq!((history.oldest(), history.base(), &bytes(&history, 0)[..]), (0, 8, &b"abcdefgh"[..]));
+        assert_eq!((history.oldest(), history.base(), &bytes(&mut history, 0)[..]), (0, 8, &b"abcdefgh"[..]));
         assert!(!history.push(b"m"), "the screen has to follow");
         history.followed(2);
         assert!(history.push(b"mn") && !history.push(b"o"));
-        assert_eq!((history.oldest(), &bytes(&history, 2)[..]), (2, &b"cdefghij"[..]));
-        assert_eq!(&bytes(&history, 10)[..], b"klmn");
+        assert_eq!((history.oldest(), &bytes(&mut history, 2)[..]), (2, &b"cdefghij"[..]));
+        assert_eq!(&bytes(&mut history, 10)[..], b"klmn");
     }
 
     #[test]
@@ -231,8 +232,8 @@ mod tests {
             }
         }
         assert_eq!(history.base(), 4, "within the character");
-        assert_eq!(bytes(&history, 0), "ab中cde".as_bytes());
-        assert_eq!(bytes(&history, 2), "中cde".as_bytes());
+        assert_eq!(bytes(&mut history, 0), "ab中cde".as_bytes());
+        assert_eq!(bytes(&mut history, 2), "中cde".as_bytes());
     }
 
     #[test]
@@ -243,21 +244,22 @@ mod tests {
         assert!(!history.push(b"ef"), "what would be lost is needed");
         history.followed(4);
         assert!(history.push(b"ef"));
-        assert_eq!((history.oldest(), &bytes(&history, 2)[..]), (2, &b"cdef"[..]));
+        assert_eq!((history.oldest(), &bytes(&mut history, 2)[..]), (2, &b"cdef"[..]));
     }
 
     #[test]
     fn a_character_is_never_cut_and_a_size_never_falls_into_one() {
         let mut history = history(100, 0);
         assert!(history.push("a中".as_bytes()) && history.push(&"中".as_bytes()[..2]));
-        assert_eq!(bytes(&history, 0), "a中".as_bytes());
+        assert_eq!(bytes(&mut history, 0), "a中".as_bytes());
         assert!(matches!(history.next(4, 0, 1000, false), Piece::Nothing));
         history.resize(Size { columns: 90, rows: 24 }, None);
         assert!(matches!(history.next(4, 0, 1000, false), Piece::Size(mark) if mark.at == 4));
         assert!(history.push(&"中".as_bytes()[2..]));
-        assert_eq!(bytes(&history, 4), "中".as_bytes());
+        assert_eq!(bytes(&mut history, 4), "中".as_bytes());
         assert!(history.push(b"\xe4"));
-        let Piece::Bytes(rest) = history.next(7, history.serial_at(7), 1000, true) else { panic!("nothing") };
+        let serial = history.serial_at(7);
+        let Piece::Bytes(rest) = history.next(7, serial, 1000, true) else { panic!("nothing") };
         assert_eq!(&rest[..], b"\xe4", "no more of it will come");
         for (text, whole) in [("é", 2), ("", 0), ("x", 1), ("😀", 4)] {
             assert_eq!(whole_characters(text.as_bytes()), whole);

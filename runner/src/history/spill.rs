@@ -1,5 +1,5 @@
 //! What left the memory, in a file that nobody else can see and that goes with this process. It is a ring, too: the
-//! oldest bytes are written over. Where it cannot be written it is given up, and said so once.
+//! oldest bytes are written over. Where it cannot be written or read it is given up, and said so once.
 
 use std::fs::File;
 use std::io;
@@ -12,7 +12,7 @@ use bytes::{Bytes, BytesMut};
 pub struct Spill {
     folder: PathBuf,
     capacity: u64,
-    /// It could not be written.
+    /// It could not be written or read.
     broken: bool,
     file: Option<File>,
     /// The offsets between which it has the stream.
@@ -40,8 +40,8 @@ impl Spill {
         self.end
     }
 
-    /// Appends what is at `at` in the stream. False where that failed; then nothing more is kept, and what was is still
-    /// there to be read.
+    /// Appends what is at `at` in the stream. False where that failed; then nothing more is kept, and what was can
+    /// still be read, but for what had to go for it.
     pub fn keep(&mut self, at: u64, bytes: &[u8]) -> bool {
         if self.capacity() == 0 {
             return false;
@@ -53,6 +53,8 @@ impl Spill {
             let folder = self.folder.display();
             tracing::warn!(%error, %folder, "output cannot be spilled: whoever falls behind is sent the screen alone");
             self.broken = true;
+            // Part of it may have been written over the oldest.
+            self.base = self.base.max((self.end + bytes.len() as u64).saturating_sub(self.capacity)).min(self.end);
             return false;
         }
         self.end += bytes.len() as u64;
@@ -74,21 +76,31 @@ impl Spill {
         Ok(())
     }
 
-    /// At most `limit` bytes from `from` on; none outside of what it has.
-    pub fn read(&self, from: u64, limit: usize) -> Bytes {
-        let (Some(file), true) = (&self.file, (self.base..self.end).contains(&from)) else { return Bytes::new() };
+    /// At most `limit` bytes from `from` on; none outside of what it has. Where that fails it has nothing any more, so
+    /// that nobody waits for it.
+    pub fn read(&mut self, from: u64, limit: usize) -> Bytes {
+        match self.try_to_read(from, limit) {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                tracing::error!(%error, "spilled output cannot be read: it is lost");
+                self.broken = true;
+                self.clear();
+                Bytes::new()
+            }
+        }
+    }
+
+    fn try_to_read(&self, from: u64, limit: usize) -> io::Result<Bytes> {
+        let (Some(file), true) = (&self.file, (self.base..self.end).contains(&from)) else { return Ok(Bytes::new()) };
         let wanted = (self.end - from).min(limit as u64);
         let mut read = BytesMut::zeroed(wanted as usize);
         let mut at = from;
         for part in parts(at, wanted, self.capacity) {
             let to = (at - from) as usize;
-            if let Err(error) = file.read_exact_at(&mut read[to..to + part as usize], at % self.capacity) {
-                tracing::error!(%error, "spilled output cannot be read");
-                return Bytes::new();
-            }
+            file.read_exact_at(&mut read[to..to + part as usize], at % self.capacity)?;
             at += part;
         }
-        read.freeze()
+        Ok(read.freeze())
     }
 
     /// Forgets all of it.
@@ -126,6 +138,16 @@ mod tests {
             prop_assert_eq!(&spill.read(from, limit)[..], expected);
             prop_assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "the file has no name");
         }
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_there_no_more() {
+        let mut spill = Spill::new(std::env::temp_dir(), 100);
+        assert!(spill.keep(0, b"abcdef"));
+        spill.file.as_ref().unwrap().set_len(3).unwrap();
+        assert_eq!(&spill.read(0, 3)[..], b"abc");
+        assert!(spill.read(2, 9).is_empty());
+        assert_eq!((spill.capacity(), spill.base(), spill.end()), (0, 6, 6));
     }
 
     #[test]

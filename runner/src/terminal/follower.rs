@@ -6,16 +6,15 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use screen::{Screen, Theme};
+use session::frames::{Size, Start, StartMode};
 
 use super::{Cursor, Terminal};
 use crate::history::Piece;
-use session::frames::{Size, Start, StartMode};
 
 /// As many lines above the screen as the page keeps: a terminal that is made wider pulls them back down.
 const SCROLLBACK: usize = 10_000;
 /// Quiet for this long, the screen follows, so that whoever comes next need not wait for it.
 const QUIET: Duration = Duration::from_secs(1);
-
 /// Followed at once; in between, the terminal's lock is free.
 const STEP: usize = 256 * 1024;
 
@@ -43,7 +42,7 @@ impl Terminal {
     /// Lets the screen follow up to `until`, or to the present if that is earlier. Takes as long as it takes.
     fn follow(&self, follower: &mut Follower, until: u64) {
         loop {
-            let state = self.lock();
+            let mut state = self.lock();
             let (position, serial) = (follower.position, follower.serial);
             let screen = follower.screen.get_or_insert_with(|| {
                 let size = state.history.size_at(position);
@@ -54,6 +53,7 @@ impl Terminal {
             // The screen minds characters that are cut by itself.
             match state.history.next(position, serial.max(follower.serial), limit, true) {
                 Piece::Size(mark) => {
+                    drop(state);
                     follower.serial = mark.serial;
                     screen.resize(mark.size.columns, mark.size.rows);
                 }
@@ -64,9 +64,10 @@ impl Terminal {
                     self.lock().history.followed(follower.position);
                 }
                 Piece::Nothing if position < state.history.oldest() => {
-                    // Only where a disk gave back nothing of what it was given.
-                    tracing::error!(from = position, "output is lost: the screen may be wrong");
+                    // Only where a disk did not give back what it was given.
+                    tracing::error!(from = position, "the screen has not seen all output, and may be wrong");
                     follower.position = state.history.oldest();
+                    state.history.followed(follower.position);
                 }
                 Piece::Nothing => return,
             }

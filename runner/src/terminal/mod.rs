@@ -34,6 +34,7 @@ use crate::history::{History, Spill};
 const INPUT_QUEUE: usize = 16;
 /// Answers between this terminal and the PTY.
 const ANSWER_QUEUE: usize = 256;
+
 /// Sets the real terminal's size. Called under the lock, so it must not block.
 pub type SetSize = Box<dyn Fn(Size) + Send + Sync>;
 

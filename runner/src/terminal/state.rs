@@ -101,7 +101,7 @@ impl State {
     }
 
     /// The next thing at `cursor`, which moves past it; output is at most `limit` bytes.
-    pub fn next(&self, sid: &str, cursor: &mut Cursor, limit: usize) -> Step {
+    pub fn next(&mut self, sid: &str, cursor: &mut Cursor, limit: usize) -> Step {
         let oldest = if cursor.lossless || cursor.patient { self.history.oldest() } else { self.history.base() };
         if cursor.off < oldest {
             cursor.patient = false;
