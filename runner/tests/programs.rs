@@ -18,6 +18,8 @@ struct Use<'a> {
     first: (&'static str, &'static str),
     /// The same by the second while the first is away: it makes the program write more than the ring holds.
     second: &'a [(&'a str, &'static str)],
+    /// For a program that asks its terminal: what is typed the n-th time, and what that shows.
+    round: Option<fn(usize) -> (String, String)>,
     quit: &'static str,
 }
 
@@ -63,6 +65,17 @@ async fn check(test: &str, usage: Use<'_>) {
     first.until("the screen", |first| !first.client.snapshots.is_empty()).await;
     let start = &first.client.starts[0];
     assert!(start.mode == StartMode::Snapshot && start.lost > 0, "{start:?}");
+    if let Some(round) = usage.round {
+        // An answer that comes when the program has quit is the shell's. One answer may lead to the next question.
+        for times in 1.. {
+            let asked = second.asked;
+            let (typed, shows) = round(times);
+            second.type_and_see(&typed, &shows).await;
+            if second.asked == asked {
+                break;
+            }
+        }
+    }
     second.type_text(usage.quit).await;
     // Not before: a program takes all that is typed already with it.
     witness.shows("it has quit\r\n").await;
@@ -96,6 +109,7 @@ async fn vim_is_started_alone_used_by_two_and_quit() {
                     &(":set nonumber\r".to_owned() + &"\x06".repeat(80) + ":echo 'all ' . 'done'\r"),
                     "all done",
                 )],
+                round: Some(|times| (format!(":echo 'round ' . {times}\r"), format!("round {times}"))),
                 quit: ":q!\r",
             },
         )
@@ -114,6 +128,7 @@ async fn less_is_started_alone_used_by_two_and_quit() {
                 started: "line 20: ",
                 first: ("/line 1234\r", "line 1234"),
                 second: &[(&("g".to_owned() + &"\x06".repeat(80) + "G"), "line 2000: ")],
+                round: None,
                 quit: "q",
             },
         )
@@ -133,6 +148,7 @@ async fn top_is_started_alone_used_by_two_and_quit() {
                 // One key at a time: it does not take two that come together for two.
                 first: ("h", "Help for Interactive Commands"),
                 second: &[("q", "PID"), ("f", "Fields Management"), ("q", "PID")],
+                round: None,
                 quit: "q",
             },
         )

@@ -10,6 +10,7 @@ pub mod problem;
 pub mod serve;
 pub mod shutdown;
 pub mod telemetry;
+mod unread;
 
 pub use address::PublicAddress;
 pub use config::{ConfigErrors, Settings};

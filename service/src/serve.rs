@@ -17,6 +17,7 @@ use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
 use crate::shutdown::Stopping;
+use crate::unread::Lent;
 
 /// What one server's connections may cost.
 #[derive(Debug, Clone)]
@@ -102,7 +103,14 @@ async fn serve_connection(
         request.extensions_mut().insert(ConnectInfo(peer));
         let (router, leaving) = (router.clone(), leaving.clone());
         async move {
-            let mut response = router.oneshot(request.map(axum::body::Body::new)).await?;
+            let (head, body) = request.into_parts();
+            let body = Lent::new(body);
+            // Who waits to be asked for the body is not asked for it just to throw it away.
+            let is_sent = !head.headers.contains_key(header::EXPECT);
+            let mut response = router.oneshot(hyper::Request::from_parts(head, body.body())).await?;
+            if is_sent {
+                body.read_rest().await;
+            }
             if leaving.is_cancelled() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
                 response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
@@ -131,7 +139,7 @@ async fn serve_connection(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use axum::routing::get;
+    use axum::routing::{get, post};
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     /// A server whose `/slow` says when it was asked, and answers when it is told to.
@@ -153,7 +161,10 @@ mod tests {
             told.acquire().await.unwrap().forget();
             "done"
         };
-        let router = Router::new().route("/slow", get(slow)).route("/quick", get(|| async { "done" }));
+        let router = Router::new()
+            .route("/slow", get(slow))
+            .route("/quick", get(|| async { "done" }))
+            .route("/refused", post(|| async { StatusCode::PAYLOAD_TOO_LARGE }));
         let stopping = Stopping::from(CancellationToken::new());
         let task = tokio::spawn(serve(listener, router, limits, stopping.clone()));
         Server { address, stopping, asked, answers, task }
@@ -182,6 +193,31 @@ mod tests {
         let mut answer = String::new();
         client.read_to_string(&mut answer).await.unwrap();
         answer
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_comes_before_the_request_has_ended_is_not_lost_and_the_connection_goes_on() {
+        let server = start(ServeLimits::default()).await;
+        let mut client = TcpStream::connect(server.address).await.unwrap();
+        let length = 3 * 1024 * 1024;
+        let head = format!("POST /refused HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n");
+        client.write_all(head.as_bytes()).await.unwrap();
+        // All of it, before any of the answer is read: a reset would be seen here or below.
+        client.write_all(&vec![b'x'; length]).await.unwrap();
+        ask_again(&mut client, "/quick").await;
+        let answers = read_answer(&mut client).await;
+        assert!(answers.starts_with("HTTP/1.1 413") && answers.contains("HTTP/1.1 200"), "{answers}");
+        // More than is read in vain: cut off, not read for ever.
+        let mut client = TcpStream::connect(server.address).await.unwrap();
+        client.write_all(b"POST /refused HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999\r\n\r\n").await.unwrap();
+        let chunk = vec![b'x'; 1024 * 1024];
+        while client.write_all(&chunk).await.is_ok() {}
+        // Who waits to be asked is answered at once.
+        let mut client = TcpStream::connect(server.address).await.unwrap();
+        let head = "POST /refused HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\nExpect: 100-continue\r\n\r\n";
+        client.write_all(head.as_bytes()).await.unwrap();
+        let answer = read_to_end(client).await;
+        assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
     }
 
     #[tokio::test]

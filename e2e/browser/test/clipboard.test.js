@@ -2,9 +2,9 @@
 // clipboard, which a person is asked about.
 
 import assert from 'node:assert/strict';
-import { after, before, describe, test } from 'node:test';
-import { launch, noChromium } from '../lib/chromium.js';
-import { Cliscale } from '../lib/cliscale.js';
+import { describe, test } from 'node:test';
+import { noChromium } from '../lib/chromium.js';
+import { stage } from '../lib/stage.js';
 import { TerminalPage, until } from '../lib/terminal-page.js';
 
 /** Says what it reads; `c` copies, each time another text, `r` asks for the clipboard, `b` asks for bracketed paste, `m` for the mouse. */
@@ -23,21 +23,11 @@ const PROGRAM = `
 const NOTHING = 'something of before';
 
 describe('the clipboard', { skip: noChromium }, () => {
-  let server;
-  let browser;
-
-  before(async () => {
-    server = await Cliscale.start();
-    browser = await launch();
-  });
-  after(async () => {
-    await browser?.close();
-    await server?.stop();
-  });
+  const on = stage();
 
   async function open(permissions = ['clipboard-read', 'clipboard-write']) {
-    const session = await server.create({ install_cmd: '', command: `node -e "${PROGRAM}"` });
-    const terminal = await TerminalPage.open(browser, session.terminalUrl, { permissions });
+    const session = await on.server.create({ install_cmd: '', command: `node -e "${PROGRAM}"` });
+    const terminal = await TerminalPage.open(on.browser, session.terminalUrl, { permissions });
     await terminal.shows(/ready/);
     await terminal.reaches(({ presence }) => presence?.holds, 'with the keyboard');
     if (permissions.length > 0) await put(terminal, NOTHING);
@@ -153,7 +143,7 @@ describe('the clipboard', { skip: noChromium }, () => {
 
   test('is left alone by a program that was refused, and by one that somebody only watches', async () => {
     const { terminal, session } = await open();
-    const viewer = await TerminalPage.open(browser, await server.link(session.sessionId, 'viewer'));
+    const viewer = await TerminalPage.open(on.browser, await on.server.link(session.sessionId, 'viewer'));
     await viewer.shows(/ready/);
     await terminal.type('c');
     await terminal.says('#program-copy');

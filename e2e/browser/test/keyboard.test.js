@@ -1,9 +1,9 @@
 // Two operators at one terminal: one has the keyboard and the size, the other watches until it takes them over.
 
 import assert from 'node:assert/strict';
-import { after, before, describe, test } from 'node:test';
-import { launch, noChromium } from '../lib/chromium.js';
-import { Cliscale } from '../lib/cliscale.js';
+import { describe, test } from 'node:test';
+import { noChromium } from '../lib/chromium.js';
+import { stage } from '../lib/stage.js';
 import { TerminalPage, until } from '../lib/terminal-page.js';
 
 const QUESTION = /Shall I go ahead\?/;
@@ -18,25 +18,15 @@ const ASKING_PROGRAM = `
   console.log('ready');`;
 
 describe('a session with two operators', { skip: noChromium }, () => {
-  let server;
-  let browser;
-
-  before(async () => {
-    server = await Cliscale.start();
-    browser = await launch();
-  });
-  after(async () => {
-    await browser?.close();
-    await server?.stop();
-  });
+  const on = stage();
 
   /** The first has the keyboard; the second came later. */
   async function gather(ready = QUESTION, body = {}) {
-    const session = await server.create(body);
-    const first = await TerminalPage.open(browser, session.terminalUrl);
+    const session = await on.server.create(body);
+    const first = await TerminalPage.open(on.browser, session.terminalUrl);
     await first.shows(ready);
     await holds(first);
-    const second = await TerminalPage.open(browser, await server.link(session.sessionId, 'operator'), SMALL);
+    const second = await TerminalPage.open(on.browser, await on.server.link(session.sessionId, 'operator'), SMALL);
     await second.shows(ready);
     await watches(second);
     return { session, first, second, close: () => Promise.all([first.close(), second.close()]) };
@@ -133,12 +123,12 @@ describe('a session with two operators', { skip: noChromium }, () => {
   });
 
   test('counts who watches, and says nothing to one who is alone', async () => {
-    const session = await server.create();
-    const operator = await TerminalPage.open(browser, session.terminalUrl);
+    const session = await on.server.create();
+    const operator = await TerminalPage.open(on.browser, session.terminalUrl);
     await operator.shows(QUESTION);
     await holds(operator);
     assert.equal(await operator.page.locator('#people-text').innerText(), '');
-    const viewer = await TerminalPage.open(browser, await server.link(session.sessionId, 'viewer'), SMALL);
+    const viewer = await TerminalPage.open(on.browser, await on.server.link(session.sessionId, 'viewer'), SMALL);
     const came = performance.now();
     for (const terminal of [operator, viewer]) {
       await until(async () => (await terminal.says('#people')) === '1 operator, 1 viewer', () => terminal.says('#people'));

@@ -1,9 +1,9 @@
 // Pictures that a program prints: what draws them is loaded with the first, under the page's own security policy.
 
 import assert from 'node:assert/strict';
-import { after, before, describe, test } from 'node:test';
-import { launch, noChromium } from '../lib/chromium.js';
-import { Cliscale } from '../lib/cliscale.js';
+import { describe, test } from 'node:test';
+import { noChromium } from '../lib/chromium.js';
+import { stage } from '../lib/stage.js';
 import { TerminalPage, until } from '../lib/terminal-page.js';
 
 /** 60 columns of six red dots, five times. */
@@ -25,17 +25,7 @@ const RED = [255, 0, 0];
 const BLUE = [0, 0, 255];
 
 describe('pictures', { skip: noChromium }, () => {
-  let server;
-  let browser;
-
-  before(async () => {
-    server = await Cliscale.start();
-    browser = await launch();
-  });
-  after(async () => {
-    await browser?.close();
-    await server?.stop();
-  });
+  const on = stage();
 
   /** How many dots of the picture layer have this colour. */
   const dots = (terminal, colour) =>
@@ -51,8 +41,8 @@ describe('pictures', { skip: noChromium }, () => {
   const loaded = (terminal) => terminal.requests.filter((url) => url.includes('addon-image')).length;
 
   test('of both kinds are drawn, again after a reload, and loaded for only when the first one comes', async () => {
-    const session = await server.create({ install_cmd: '', command: `node -e "${PROGRAM}"` });
-    const terminal = await TerminalPage.open(browser, session.terminalUrl);
+    const session = await on.server.create({ install_cmd: '', command: `node -e "${PROGRAM}"` });
+    const terminal = await TerminalPage.open(on.browser, session.terminalUrl);
     await terminal.shows(/ready/);
     await terminal.reaches(({ presence }) => presence?.holds, 'with the keyboard');
     await terminal.type('d');
@@ -74,8 +64,8 @@ describe('pictures', { skip: noChromium }, () => {
   });
 
   test('are done without where they cannot be loaded: the terminal goes on', async () => {
-    const session = await server.create({ install_cmd: '', command: `node -e "${PROGRAM}"` });
-    const context = await browser.newContext();
+    const session = await on.server.create({ install_cmd: '', command: `node -e "${PROGRAM}"` });
+    const context = await on.browser.newContext();
     await context.route(/addon-image/, (route) => route.abort());
     const terminal = new TerminalPage(await context.newPage());
     await terminal.load(() => terminal.page.goto(session.terminalUrl));

@@ -1,9 +1,9 @@
 // Search in the terminal, by keyboard alone: scrollback included, while the program goes on, and after it has ended.
 
 import assert from 'node:assert/strict';
-import { after, before, describe, test } from 'node:test';
-import { launch, noChromium } from '../lib/chromium.js';
-import { Cliscale } from '../lib/cliscale.js';
+import { describe, test } from 'node:test';
+import { noChromium } from '../lib/chromium.js';
+import { stage } from '../lib/stage.js';
 import { TerminalPage, until } from '../lib/terminal-page.js';
 
 /** Three needles far apart, and one more for each key; ends at `q`. */
@@ -14,21 +14,11 @@ const PROGRAM = `
   console.log('ready');`;
 
 describe('search', { skip: noChromium }, () => {
-  let server;
-  let browser;
-
-  before(async () => {
-    server = await Cliscale.start();
-    browser = await launch();
-  });
-  after(async () => {
-    await browser?.close();
-    await server?.stop();
-  });
+  const on = stage();
 
   const open = async () => {
-    const session = await server.create({ install_cmd: '', command: `node -e "${PROGRAM}"` });
-    const terminal = await TerminalPage.open(browser, session.terminalUrl);
+    const session = await on.server.create({ install_cmd: '', command: `node -e "${PROGRAM}"` });
+    const terminal = await TerminalPage.open(on.browser, session.terminalUrl);
     await terminal.shows(/ready/);
     await terminal.reaches(({ presence }) => presence?.holds, 'with the keyboard');
     return terminal;

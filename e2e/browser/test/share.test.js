@@ -1,29 +1,19 @@
 // The read-only link that an operator hands out from the page.
 
 import assert from 'node:assert/strict';
-import { after, before, describe, test } from 'node:test';
-import { launch, noChromium } from '../lib/chromium.js';
-import { Cliscale } from '../lib/cliscale.js';
+import { describe, test } from 'node:test';
+import { noChromium } from '../lib/chromium.js';
+import { stage } from '../lib/stage.js';
 import { TerminalPage, until } from '../lib/terminal-page.js';
 
 const QUESTION = /Shall I go ahead\?/;
 
 describe('a read-only link', { skip: noChromium }, () => {
-  let server;
-  let browser;
-
-  before(async () => {
-    server = await Cliscale.start();
-    browser = await launch();
-  });
-  after(async () => {
-    await browser?.close();
-    await server?.stop();
-  });
+  const on = stage();
 
   async function operator(body) {
-    const session = await server.create(body);
-    const terminal = await TerminalPage.open(browser, session.terminalUrl);
+    const session = await on.server.create(body);
+    const terminal = await TerminalPage.open(on.browser, session.terminalUrl);
     await terminal.shows(QUESTION);
     return terminal;
   }
@@ -46,7 +36,7 @@ describe('a read-only link', { skip: noChromium }, () => {
     const forgotten = async () => (await terminal.page.locator('#share-url').inputValue()) === '';
     await until(forgotten, () => 'the link stays in the page');
 
-    const viewer = await TerminalPage.open(browser, link, { viewport: { width: 700, height: 420 } });
+    const viewer = await TerminalPage.open(on.browser, link, { viewport: { width: 700, height: 420 } });
     await viewer.shows(QUESTION);
     assert.equal(await viewer.says('#role'), 'View only');
     assert.equal(await viewer.page.locator('#share').isVisible(), false, 'a viewer can share');
@@ -55,7 +45,7 @@ describe('a read-only link', { skip: noChromium }, () => {
     // The dialog gave the keys back to the terminal.
     await terminal.page.keyboard.type('for both\n');
     await viewer.shows(/Considering "for both"/);
-    const late = await TerminalPage.open(browser, link);
+    const late = await TerminalPage.open(on.browser, link);
     assert.match(await late.says('#card'), /already been used/);
     terminal.isQuiet();
     await Promise.all([terminal.close(), viewer.close(), late.close()]);

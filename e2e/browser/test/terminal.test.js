@@ -1,9 +1,9 @@
 // The main path: a link is opened, the program is answered, watched through a resize and a reload, and ends.
 
 import assert from 'node:assert/strict';
-import { after, before, describe, test } from 'node:test';
-import { launch, noChromium } from '../lib/chromium.js';
-import { Cliscale } from '../lib/cliscale.js';
+import { describe, test } from 'node:test';
+import { noChromium } from '../lib/chromium.js';
+import { stage } from '../lib/stage.js';
 import { TerminalPage, until } from '../lib/terminal-page.js';
 
 /** Asks the terminal what it is (DA1) once told to, and prints what is typed then; ends with the next piece of input. */
@@ -21,21 +21,11 @@ const ASKING_PROGRAM = `
 const QUESTION = /Shall I go ahead\?/;
 
 describe('a session in the browser', { skip: noChromium }, () => {
-  let server;
-  let browser;
-  const open = (url, options) => TerminalPage.open(browser, url, options);
-
-  before(async () => {
-    server = await Cliscale.start();
-    browser = await launch();
-  });
-  after(async () => {
-    await browser?.close();
-    await server?.stop();
-  });
+  const on = stage();
+  const open = (url, options) => TerminalPage.open(on.browser, url, options);
 
   test('shows the program, takes an answer, and says how it ended', async () => {
-    const session = await server.create();
+    const session = await on.server.create();
     const terminal = await open(session.terminalUrl);
     await terminal.shows(/Task: Hello!/);
     await terminal.shows(QUESTION);
@@ -45,14 +35,14 @@ describe('a session in the browser', { skip: noChromium }, () => {
     assert.equal(await terminal.says('#end'), 'Finished with an error exit code 7');
     assert.equal(await terminal.says('#stage'), 'Ended');
     assert.match(await terminal.text(), /Leaving with code 7/, 'the terminal stays readable');
-    const { endReason, exitCode } = await server.ended(session.sessionId);
+    const { endReason, exitCode } = await on.server.ended(session.sessionId);
     assert.deepEqual({ endReason, exitCode }, { endReason: 'exited', exitCode: 7 });
     terminal.isQuiet();
     await terminal.close();
   });
 
   test('takes the token out of the address bar and out of the history', async () => {
-    const session = await server.create();
+    const session = await on.server.create();
     const terminal = await open(session.terminalUrl);
     await terminal.shows(QUESTION);
     assert.equal(terminal.page.url(), session.terminalUrl.split('?')[0]);
@@ -60,7 +50,7 @@ describe('a session in the browser', { skip: noChromium }, () => {
   });
 
   test('gives the program the window’s size, and each new one', async () => {
-    const session = await server.create();
+    const session = await on.server.create();
     const terminal = await open(session.terminalUrl);
     await terminal.shows(QUESTION);
     const first = await terminal.size();
@@ -73,7 +63,7 @@ describe('a session in the browser', { skip: noChromium }, () => {
   });
 
   test('is explained to whoever opens a used link', async () => {
-    const session = await server.create();
+    const session = await on.server.create();
     const terminal = await open(session.terminalUrl);
     await terminal.shows(QUESTION);
     const stranger = await open(session.terminalUrl);
@@ -85,7 +75,7 @@ describe('a session in the browser', { skip: noChromium }, () => {
   });
 
   test('comes back after a reload, with all of its output, and can be typed in', async () => {
-    const session = await server.create();
+    const session = await on.server.create();
     const terminal = await open(session.terminalUrl);
     await terminal.shows(QUESTION);
     for (const note of ['first', 'second']) {
@@ -100,7 +90,7 @@ describe('a session in the browser', { skip: noChromium }, () => {
   });
 
   test('goes on over a new connection when the network changes, and shows nothing twice', async () => {
-    const session = await server.create();
+    const session = await on.server.create();
     const terminal = await open(session.terminalUrl);
     await terminal.shows(QUESTION);
     const sockets = () => terminal.requests.filter((url) => url.startsWith('ws')).length;
@@ -116,10 +106,10 @@ describe('a session in the browser', { skip: noChromium }, () => {
   });
 
   test('keeps its result for a fresh link after the end', async () => {
-    const session = await server.create();
+    const session = await on.server.create();
     const terminal = await open(session.terminalUrl);
     await terminal.shows(QUESTION);
-    const link = await server.link(session.sessionId, 'viewer');
+    const link = await on.server.link(session.sessionId, 'viewer');
     await terminal.type('exit 3\n');
     await terminal.says('#end');
     const late = await open(link);
@@ -129,7 +119,7 @@ describe('a session in the browser', { skip: noChromium }, () => {
   });
 
   test('answers the program’s own questions to the terminal, once', async () => {
-    const session = await server.create({ install_cmd: '', command: `node -e "${ASKING_PROGRAM}"` });
+    const session = await on.server.create({ install_cmd: '', command: `node -e "${ASKING_PROGRAM}"` });
     const terminal = await open(session.terminalUrl);
     await terminal.shows(/ready/);
     await terminal.type('g');
@@ -144,7 +134,7 @@ describe('a session in the browser', { skip: noChromium }, () => {
   });
 
   test('explains an address without a token, and one of no session', async () => {
-    const session = await server.create();
+    const session = await on.server.create();
     const bare = await open(session.terminalUrl.split('?')[0]);
     assert.match(await bare.says('#card'), /needs its link/);
     const damaged = await open(`${session.terminalUrl.slice(0, -6)}AAAAAA`);

@@ -1,9 +1,9 @@
 // Several people at one terminal: who may type, and that all see the same.
 
 import assert from 'node:assert/strict';
-import { after, before, describe, test } from 'node:test';
-import { launch, noChromium } from '../lib/chromium.js';
-import { Cliscale } from '../lib/cliscale.js';
+import { describe, test } from 'node:test';
+import { noChromium } from '../lib/chromium.js';
+import { stage } from '../lib/stage.js';
 import { TerminalPage, until } from '../lib/terminal-page.js';
 
 const QUESTION = /Shall I go ahead\?/;
@@ -17,25 +17,15 @@ async function hasSizeOf(follower, leader) {
 }
 
 describe('a session with several people', { skip: noChromium }, () => {
-  let server;
-  let browser;
-
-  before(async () => {
-    server = await Cliscale.start();
-    browser = await launch();
-  });
-  after(async () => {
-    await browser?.close();
-    await server?.stop();
-  });
+  const on = stage();
 
   async function gather(sizes) {
-    const session = await server.create();
-    const operator = await TerminalPage.open(browser, session.terminalUrl);
+    const session = await on.server.create();
+    const operator = await TerminalPage.open(on.browser, session.terminalUrl);
     await operator.shows(QUESTION);
     const viewers = [];
     for (const viewport of sizes) {
-      viewers.push(await TerminalPage.open(browser, await server.link(session.sessionId, 'viewer'), { viewport }));
+      viewers.push(await TerminalPage.open(on.browser, await on.server.link(session.sessionId, 'viewer'), { viewport }));
       await viewers.at(-1).shows(QUESTION);
     }
     return { operator, viewers, all: [operator, ...viewers] };

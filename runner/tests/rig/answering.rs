@@ -31,6 +31,8 @@ pub struct Answering {
     snapshots: usize,
     output: usize,
     pub answered: usize,
+    /// What the program asked while it was attached, whoever was to answer.
+    pub asked: usize,
 }
 
 impl Answering {
@@ -50,9 +52,14 @@ impl Answering {
             snapshots: 0,
             output: 0,
             answered: 0,
+            asked: 0,
         };
         answering.say_hello().await.unwrap();
-        while answering.client.presences.is_empty() {
+        // All that was before it came is not taken for what comes of what it types.
+        let is_there = |client: &TerminalClient| {
+            !client.presences.is_empty() && client.starts.first().is_some_and(|start| client.offset >= start.end)
+        };
+        while !is_there(&answering.client) {
             assert!(answering.step().await.unwrap(), "{name} was closed: {:?}", answering.client.closed);
         }
         answering
@@ -113,10 +120,9 @@ impl Answering {
             }
         };
         if tokio::time::timeout(SOON, wait).await.is_err() {
-            panic!(
-                "no {what}; the end of the output: {:?}",
-                self.client.text().chars().rev().take(300).collect::<String>()
-            );
+            let seen = &self.client.output;
+            let tail = String::from_utf8_lossy(&seen[seen.len().saturating_sub(500)..]);
+            panic!("no {what}; the end of the output: {tail:?}");
         }
     }
 
@@ -172,7 +178,11 @@ impl Answering {
         for (end, query) in questions {
             self.screen.write(&bytes[at..end]);
             at = end;
-            if begin + end as u64 <= live || !self.holds() {
+            if begin + end as u64 <= live {
+                continue;
+            }
+            self.asked += 1;
+            if !self.holds() {
                 continue;
             }
             let answer = match query {
