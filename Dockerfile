@@ -46,40 +46,6 @@ RUN cargo build --locked --profile "${PROFILE}" ${PACKAGES} --bins \
 FROM scratch AS binaries
 COPY --from=build /out/ /
 
-# --- What controller and gateway share: a user with a name, whom no file belongs to
-FROM ${RUNNER_IMAGE} AS accounts
-RUN mkdir -p /out/etc \
-    && printf '%s\n' root:x:0:0:root:/root:/sbin/nologin \
-        cliscale:x:10001:10001:cliscale:/nonexistent:/sbin/nologin > /out/etc/passwd \
-    && printf '%s\n' root:x:0: cliscale:x:10001: > /out/etc/group
-
-FROM ${SERVICE_IMAGE} AS service
-COPY --from=accounts /out/ /
-USER 10001:10001
-LABEL org.opencontainers.image.vendor="CLI Scale" org.opencontainers.image.licenses="Apache-2.0"
-
-FROM service AS controller
-ARG VERSION=dev
-ARG REVISION=unknown
-LABEL org.opencontainers.image.title="cliscale-controller" \
-    org.opencontainers.image.description="CLI Scale: the public API and the life of sessions and runners" \
-    org.opencontainers.image.version="${VERSION}" org.opencontainers.image.revision="${REVISION}"
-# The API, the runners' port, metrics and health.
-EXPOSE 8080 8081 9090
-ENTRYPOINT ["/usr/local/bin/cliscale-controller"]
-COPY --from=binaries /cliscale-controller /usr/local/bin/
-
-FROM service AS gateway
-ARG VERSION=dev
-ARG REVISION=unknown
-LABEL org.opencontainers.image.title="cliscale-gateway" \
-    org.opencontainers.image.description="CLI Scale: terminals from browsers to runners" \
-    org.opencontainers.image.version="${VERSION}" org.opencontainers.image.revision="${REVISION}"
-# Terminals; metrics and health.
-EXPOSE 8080 9090
-ENTRYPOINT ["/usr/local/bin/cliscale-gateway"]
-COPY --from=binaries /cliscale-gateway /usr/local/bin/
-
 # --- What sessions' commands expect to find, and where they may write
 FROM ${RUNNER_IMAGE} AS workspace
 RUN apt-get update \
@@ -104,6 +70,43 @@ RUN apt-get update \
 ENV LANG=C.UTF-8
 LABEL org.opencontainers.image.vendor="CLI Scale" org.opencontainers.image.licenses="Apache-2.0"
 
+# --- What controller and gateway share: a user with a name, whom no file belongs to
+FROM ${RUNNER_IMAGE} AS accounts
+RUN mkdir -p /out/etc \
+    && printf '%s\n' root:x:0:0:root:/root:/sbin/nologin \
+        cliscale:x:10001:10001:cliscale:/nonexistent:/sbin/nologin > /out/etc/passwd \
+    && printf '%s\n' root:x:0: cliscale:x:10001: > /out/etc/group
+
+FROM ${SERVICE_IMAGE} AS service
+COPY --from=accounts /out/ /
+USER 10001:10001
+LABEL org.opencontainers.image.vendor="CLI Scale" org.opencontainers.image.licenses="Apache-2.0"
+
+FROM service AS controller
+ARG VERSION=dev
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="cliscale-controller" \
+    org.opencontainers.image.description="CLI Scale: the public API and the life of sessions and runners" \
+    org.opencontainers.image.version="${VERSION}" org.opencontainers.image.revision="${REVISION}"
+# The API, the runners' port, metrics and health.
+EXPOSE 8080 8081 9090
+ENTRYPOINT ["/usr/local/bin/cliscale-controller"]
+# Recordings may go to a bucket: who vouches for its host.
+COPY --from=workspace /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/
+COPY --from=binaries /cliscale-controller /usr/local/bin/
+
+FROM service AS gateway
+ARG VERSION=dev
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="cliscale-gateway" \
+    org.opencontainers.image.description="CLI Scale: terminals from browsers to runners" \
+    org.opencontainers.image.version="${VERSION}" org.opencontainers.image.revision="${REVISION}"
+# Terminals; metrics and health.
+EXPOSE 8080 9090
+ENTRYPOINT ["/usr/local/bin/cliscale-gateway"]
+COPY --from=binaries /cliscale-gateway /usr/local/bin/
+
+# --- Where sessions run
 FROM workspace AS runner
 ARG VERSION=dev
 ARG REVISION=unknown

@@ -28,8 +28,8 @@ dist: ## a release in dist/: programs, chart, all-in-one image where docker, pod
 
 web: gateway/web/dist/index.html ## the page that the gateway embeds
 
-gateway/web/dist/index.html: $(shell find gateway/web/src gateway/web/public -type f 2>/dev/null) \
-		$(wildcard gateway/web/*.html gateway/web/*.json gateway/web/*.ts)
+gateway/web/dist/index.html: $(shell find gateway/web/src gateway/web/public gateway/web/element/src -type f 2>/dev/null) \
+		$(wildcard gateway/web/*.html gateway/web/*.json gateway/web/*.ts gateway/web/*.js gateway/web/element/*.*)
 	cd gateway/web && npm ci --no-fund --no-audit && npm run build
 	@touch $@
 
@@ -51,4 +51,4 @@ fmt: ## format the Rust code
 
 clean: ## remove everything that was built
 	cargo clean
-	rm -rf gateway/web/dist gateway/web/node_modules e2e/browser/node_modules sample-cli/node_modules screen/tests/xterm/node_modules
+	rm -rf gateway/web/dist gateway/web/element/dist gateway/web/node_modules e2e/browser/node_modules sample-cli/node_modules screen/tests/xterm/node_modules

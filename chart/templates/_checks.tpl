@@ -28,6 +28,17 @@
 {{- if gt (int .Values.sessions.defaultTtlSeconds) (int .Values.sessions.maxTtlSeconds) -}}
 {{- fail "\nsessions.defaultTtlSeconds is above sessions.maxTtlSeconds." -}}
 {{- end -}}
+{{- $recordings := .Values.recordings -}}
+{{- if hasPrefix "file:" $recordings.url -}}
+{{- if or .Values.controller.autoscaling.enabled (ne (int .Values.controller.replicas) 1) -}}
+{{- fail "\nrecordings.url is a folder, which one controller alone can have: set controller.replicas=1 without controller.autoscaling, or name a bucket (s3://, gs://, az://)." -}}
+{{- end -}}
+{{- if not $recordings.existingClaim -}}
+{{- fail "\nrecordings.url is a folder: recordings.existingClaim must name the PersistentVolumeClaim that is mounted there, or recordings would be gone with the pod." -}}
+{{- end -}}
+{{- else if $recordings.existingClaim -}}
+{{- fail "\nrecordings.existingClaim is for recordings.url=file:///FOLDER alone." -}}
+{{- end -}}
 {{- if and .Values.runner.installer.enabled (not .Values.runner.installer.image.repository) -}}
 {{- fail "\nrunner.installer.enabled needs runner.installer.image.repository." -}}
 {{- end -}}

@@ -71,6 +71,11 @@
 {{- include "cliscale.variable" (list "CLISCALE_DEFAULT_IDLE_SECS" $sessions.defaultIdleSeconds) }}
 {{- include "cliscale.variable" (list "CLISCALE_LINGER_SECS" $sessions.lingerSeconds) }}
 {{- include "cliscale.variable" (list "CLISCALE_KEEP_SESSIONS_HOURS" $sessions.keepHours) }}
+{{- with .Values.recordings }}{{ if .url }}
+{{- include "cliscale.variable" (list "CLISCALE_RECORDINGS" .url) }}
+{{- include "cliscale.variable" (list "CLISCALE_RECORDING_MAX_BYTES" .maxBytes) }}
+{{- include "cliscale.variable" (list "CLISCALE_KEEP_RECORDINGS_HOURS" .keepHours) }}
+{{- end }}{{ end }}
 {{- include "cliscale.variable" (list "CLISCALE_ALLOWED_CODE_DOMAINS" (join "," $sessions.allowedCodeDomains)) }}
 {{- if $sessions.allowPrivateCodeHosts }}
 {{- include "cliscale.variable" (list "CLISCALE_ALLOW_PRIVATE_CODE_HOSTS" "true") }}

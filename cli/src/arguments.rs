@@ -96,8 +96,8 @@ pub struct AttachArgs {
     pub server: ServerArgs,
 }
 
-/// Every byte as it was written to the terminal, for as long as the session's runner is there: while the session runs
-/// and shortly after. With --follow, a slow reader holds the program up instead of missing any output, but no longer than
+/// Every byte as it was written to the terminal: from the session's runner while the session runs and shortly after, and
+/// then from its recording, as long as that is kept. With --follow, a slow reader holds the program up instead of missing any output, but no longer than
 /// half a minute without reading on. Output that is missing is counted on standard error.
 ///
 /// Exit codes: with --follow those of `cliscale run`; otherwise 0, or 1 when there is nothing to be read any more.

@@ -156,7 +156,8 @@ async fn without_following_it_is_what_is_there_and_with_it_the_command_s_exit_co
 #[tokio::test]
 async fn output_that_is_not_kept_any_more_is_said_to_be_so() {
     let world = World::new();
-    let stack = Stack::options().arg("--linger-secs").arg("0").start().await.unwrap();
+    let options = Stack::options().arg("--linger-secs").arg("0").arg("--recordings").arg("");
+    let stack = options.start().await.unwrap();
     let session = id(&stack.run("echo gone; exit 7").await.unwrap());
     stack.wait_ended(&session).await.unwrap();
     let deadline = Instant::now() + SOON;
@@ -170,6 +171,23 @@ async fn output_that_is_not_kept_any_more_is_said_to_be_so() {
     let gone = output(&world, &stack, &["--follow", &session]).await;
     assert_eq!(gone.status.code(), Some(7), "{}", stderr(&gone));
     assert!(stderr(&gone).contains("is not kept any more"), "{}", stderr(&gone));
+}
+
+#[tokio::test]
+async fn what_was_recorded_is_there_when_the_runner_is_gone() {
+    let world = World::new();
+    let stack = Stack::options().arg("--linger-secs").arg("0").start().await.unwrap();
+    let session = id(&stack.run("echo be''gin; seq 1 3000; exit 7").await.unwrap());
+    let view = stack.wait_ended(&session).await.unwrap();
+    let runner = view["runnerId"].as_str().unwrap();
+    // Its workspace goes with it.
+    let gone = || !stack.data_dir.join("workspaces").join(runner).exists();
+    wait_until("the runner is gone", gone).await;
+    for (args, code) in [(&[session.as_str()][..], 0), (&["-f", &session][..], 7)] {
+        let recorded = output(&world, &stack, args).await;
+        assert_eq!(recorded.status.code(), Some(code), "{}", stderr(&recorded));
+        assert_same(from_begin(&stdout(&recorded)), &seq(1, 3000));
+    }
 }
 
 #[tokio::test]

@@ -21,6 +21,7 @@ use url::Url;
 
 use crate::api::{ControllerConfig, DEFAULT_ISSUER};
 use crate::auth::BootstrapKey;
+use crate::recording::{RecordingFlags, RecordingSettings};
 use launchers::{LauncherFlags, Times};
 use values::{BaseUrl, required};
 
@@ -82,6 +83,8 @@ pub struct Flags {
     /// Hours that ended sessions are kept.
     #[arg(long, env = "CLISCALE_KEEP_SESSIONS_HOURS", value_name = "HOURS", default_value = "168")]
     keep_sessions_hours: String,
+    #[command(flatten)]
+    recordings: RecordingFlags,
     /// The hosts that code may come from, separated by commas, *.HOST for all below one; left out: every public host.
     /// The variable ALLOWED_CODE_DOMAINS is read, too.
     #[arg(long, env = "CLISCALE_ALLOWED_CODE_DOMAINS", value_name = "HOSTS")]
@@ -118,6 +121,8 @@ pub struct ServerConfig {
     pub allow_private: bool,
     pub linger: Duration,
     pub retention: Retention,
+    /// `None`: nothing is recorded.
+    pub recordings: Option<RecordingSettings>,
     /// How long this is not ready any more, and serves on, before it stops.
     pub shutdown_delay: Duration,
     pub log_format: LogFormat,
@@ -145,10 +150,11 @@ impl Flags {
         let times = Times { linger, max_ttl: api.as_ref().map(|api| api.limits.max_ttl) };
         let runners = self.launchers.read(&mut settings, times);
         let hours = settings.read_range("--keep-sessions-hours", &self.keep_sessions_hours, 1, 24 * 3650);
+        let recordings = self.recordings.read(&mut settings, None);
         let delay = settings.read_range("--shutdown-delay-secs", &self.shutdown_delay_secs, 0, MAX_DELAY_SECS);
         let log_format = settings.read("--log-format", &self.log_format);
         settings.finish(|| {
-            let runners = runners?;
+            let (runners, sessions) = (runners?, Duration::from_secs(hours? * 3600));
             Some(ServerConfig {
                 listen: listen?,
                 internal_listen: internal_listen?,
@@ -164,7 +170,8 @@ impl Flags {
                 api: api?,
                 allow_private: self.allow_private_code_hosts,
                 linger: Duration::from_secs(linger?),
-                retention: Retention { sessions: Duration::from_secs(hours? * 3600), ..Retention::default() },
+                retention: Retention { sessions, ..Retention::default() },
+                recordings: recordings?.map(|recordings| recordings.within(sessions)),
                 shutdown_delay: Duration::from_secs(delay?),
                 log_format: log_format?,
                 log_filter: self.log.clone(),

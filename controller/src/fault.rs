@@ -22,9 +22,12 @@ pub enum Point {
     StageStored,
     /// The session's end is committed; its runner was not told.
     Ended,
+    /// A recording's chunks are one object; they are still there, too. No step of a start.
+    RecordingJoined,
 }
 
 impl Point {
+    /// Those of a session's start and end.
     pub const ALL: [Point; 9] = [
         Self::Committed,
         Self::BeforeLaunch,
@@ -48,6 +51,7 @@ impl Point {
             Self::Assigned => "assigned",
             Self::StageStored => "stage-stored",
             Self::Ended => "ended",
+            Self::RecordingJoined => "recording-joined",
         }
     }
 }

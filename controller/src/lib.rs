@@ -9,6 +9,7 @@ pub mod keys;
 pub mod launcher;
 pub mod lifecycle;
 pub mod migrate;
+pub mod recording;
 pub mod server;
 
 pub use api::{Controller, ControllerConfig};

@@ -22,6 +22,7 @@ use crate::keys::KeyRing;
 use crate::launcher::{KubernetesConfig, KubernetesLauncher, Launcher};
 use crate::launcher::{ProcessLauncher, ProcessLauncherConfig, StaticLauncher};
 use crate::lifecycle::{Lifecycle, LifecycleConfig, Timing};
+use crate::recording::Recordings;
 
 /// How long runners have to go once the process was told to stop.
 const END_DEADLINE: Duration = Duration::from_secs(10);
@@ -63,7 +64,14 @@ impl Running {
             None => Url::parse(&format!("http://127.0.0.1:{}", internal.local_addr()?.port()))?,
         };
         let launcher = launcher(&config).await?;
-        let lifecycle_config = lifecycle_config(&config, internal_url);
+        let recordings = match config.recordings.clone() {
+            Some(settings) => {
+                let opened = Recordings::open(settings, Arc::clone(&store), &metrics, shutdown.clone());
+                Some(opened.context("--recordings (CLISCALE_RECORDINGS) cannot be used")?)
+            }
+            None => None,
+        };
+        let lifecycle_config = LifecycleConfig { recordings, ..lifecycle_config(&config, internal_url) };
         let lifecycle = Lifecycle::new(Arc::clone(&store), launcher, lifecycle_config, &metrics, shutdown.clone());
         // Jobs outlive us, and other controllers look after them, too: nothing of theirs is left over.
         let ends_runners = matches!(config.launcher, LauncherChoice::Process { .. });

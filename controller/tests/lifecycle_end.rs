@@ -2,6 +2,7 @@
 
 mod lifecycle_world;
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use controller::lifecycle::LifecycleConfig;
@@ -103,6 +104,36 @@ async fn a_session_past_its_time_is_ended_though_its_runner_does_nothing() {
     let runner = world.assigned(session.id).await;
     assert_eq!(world.until_ended(session.id).await.reason, EndReason::TimedOut);
     until("the runner is told", || *runner.seen.ended.lock().unwrap() == Some(EndReason::TimedOut)).await;
+}
+
+#[tokio::test]
+async fn a_moved_deadline_holds_though_the_runner_could_not_be_told_and_it_is_told_until_it_was() {
+    let world = World::new([]).await;
+    let plan = world.lifecycle.plan().unwrap();
+    // Its own time is long over, and only what it was extended by is left.
+    let session = world.commit(&plan, Time::now() - SignedDuration::from_secs(600), 10).await;
+    let expires_at = Time::now() + SignedDuration::from_secs(3000);
+    world.store.extend(session.id, expires_at).await.unwrap();
+    world.lifecycle.begin(&session, session.runner.unwrap(), false, plan);
+    let runner = world.assigned(session.id).await;
+    let told = runner.seen.held.lock().unwrap().as_ref().unwrap().deadline_ms;
+    assert!((2_000_000..=3_000_000).contains(&told), "assigned with {told} ms");
+    runner.report(Stage::Running, None).await;
+    runner.seen.fails.store(true, Ordering::SeqCst);
+    world.store.extend(session.id, expires_at + SignedDuration::from_secs(2000)).await.unwrap();
+    world.lifecycle.tell_deadline(session.id);
+    for _ in 0..3 {
+        world.lifecycle.reconcile().await.unwrap();
+    }
+    assert_eq!(world.session(session.id).await.ended, None);
+    runner.seen.fails.store(false, Ordering::SeqCst);
+    until("the runner is told", || !runner.seen.deadlines.lock().unwrap().is_empty()).await;
+    let moved = runner.seen.deadlines.lock().unwrap()[0];
+    assert!(moved.deadline_ms > 4_000_000 && moved.max_deadline_ms > 80_000_000, "{moved:?}");
+    // Whoever extended it may have died before it told anybody.
+    let beat = json!({"session": session.id, "epoch": 1, "operators": 1, "quiet_ms": 0});
+    assert_eq!(runner.post("heartbeat", beat).await, StatusCode::NO_CONTENT);
+    until("the runner is told again", || runner.seen.deadlines.lock().unwrap().len() > 1).await;
 }
 
 #[tokio::test]

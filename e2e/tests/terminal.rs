@@ -106,6 +106,47 @@ async fn a_stock_ttyd_client_works_too() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_session_that_is_extended_outlives_its_first_deadline_and_none_outlives_its_maximum() -> Result<()> {
+    let stack = Stack::start().await?;
+    let folder = tempfile::tempdir()?;
+    let request = |command: &str, ttl: u64, max: u64| {
+        json!({
+            "code_url": folder.path(), "command": command, "install_cmd": "", "ttl_seconds": ttl, "max_ttl_seconds": max
+        })
+    };
+    let entry = stack.create(request("while :; do sleep 0.1; echo t$SECONDS.; done", 6, 600)).await?;
+    let extend = async |seconds: u64| {
+        let path = format!("/api/sessions/{}/extend", id(&entry));
+        stack.call(Method::POST, &path, Some(json!({ "ttl_seconds": seconds }))).await
+    };
+    let (status, problem) = extend(601 + 60).await?;
+    assert_eq!((status, problem["errors"][0]["field"].as_str()), (422, Some("ttl_seconds")), "{problem}");
+    assert_eq!(extend(500).await?.0, 200);
+    let mut client = connect(&entry, TTY_R1).await?;
+    let is_told = |client: &TerminalClient| client.deadlines.last().is_some_and(|told| told.left_ms > 100_000);
+    client.wait_until(SOON, "the later deadline", is_told).await?;
+    // The page's own way.
+    let page_token = client.tickets.clone().expect("tickets before the first byte").page_token;
+    let path = format!("{}/ws/{}/extend", stack.api_url, id(&entry));
+    let asked = reqwest::Client::new().post(&path).bearer_auth(page_token).json(&json!({"seconds": 550}));
+    let answered = asked.send().await?;
+    assert_eq!(answered.status(), 200, "{}", answered.text().await?);
+    let is_told = |client: &TerminalClient| client.deadlines.last().is_some_and(|told| told.left_ms > 510_000);
+    client.wait_until(SOON, "the page's deadline", is_told).await?;
+    client.wait_for("t7.", SOON).await?;
+    assert_eq!(stack.show(id(&entry)).await?["state"], "running");
+
+    let short = stack.create(request("cat", 1, 1)).await?;
+    let view = stack.wait_ended(id(&short)).await?;
+    assert_eq!(view["endReason"], "timed_out", "{view}");
+    let path = format!("/api/sessions/{}/extend", id(&short));
+    let (status, problem) = stack.call(Method::POST, &path, Some(json!({"ttl_seconds": 1}))).await?;
+    assert_eq!((status, problem["type"].as_str()), (409, Some("/docs/errors/conflict")), "{problem}");
+    stack.stop().await?;
+    Ok(())
+}
+
+#[tokio::test]
 async fn death_by_a_signal_and_a_missing_command_are_reported_as_such() -> Result<()> {
     let stack = Stack::start().await?;
     let killed = stack.run("kill -KILL $$").await?;

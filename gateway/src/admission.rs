@@ -107,6 +107,17 @@ impl Admission {
         }
     }
 
+    /// Uses a token up for a page token, without entering.
+    pub async fn exchange(&self, session: SessionId, token: &str) -> Result<(Secret, Role), Problem> {
+        let claims = self.verifier.verify(token, session).await.map_err(|fault| explain(fault.problem_type()))?;
+        // The ticket that comes with it is known to nobody.
+        let (tickets, ticket) = draw_tickets(ClientId::new(), None)?;
+        match self.store.consume_token(&claims.jti, session, Some(ticket), Time::now()).await? {
+            Some(role) => Ok((Secret::new(tickets.page_token), role)),
+            None => Err(explain(spent(claims.exp))),
+        }
+    }
+
     async fn enter_by_ticket(&self, ticket: &str, route: Route) -> Result<Admitted, Problem> {
         // The store keeps the predecessor's client; this one is not used.
         let (tickets, successor) = draw_tickets(ClientId::new(), None)?;

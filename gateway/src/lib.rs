@@ -6,10 +6,14 @@ mod assets;
 mod bridge;
 mod client;
 pub mod config;
+mod controller_link;
 mod drain;
+mod embedding;
+mod extend;
 mod files;
 mod handshake;
 mod jwks;
+mod kept;
 mod keys;
 mod metrics;
 mod origin;
@@ -40,6 +44,7 @@ use store::Store;
 use tokio::sync::Semaphore;
 
 pub use client::MAX_HELD;
+pub use controller_link::{ControllerLink, HttpLink, LocalLink, Unanswered};
 pub use jwks::{HttpJwks, JwksError, JwksSource};
 pub use origin::{InvalidOrigin, Origin};
 pub use viewer_tokens::{HttpViewerTokens, ViewerTokens};
@@ -89,6 +94,15 @@ impl Default for GatewayConfig {
     }
 }
 
+/// What only the controller has or does. Without it terminals work all the same.
+#[derive(Clone, Default)]
+pub struct FromController {
+    /// Without: no read-only links are handed out.
+    pub viewer_tokens: Option<Arc<dyn ViewerTokens>>,
+    /// Without: no recordings and logs.
+    pub link: Option<Arc<dyn ControllerLink>>,
+}
+
 /// One gateway, cheap to clone.
 #[derive(Clone)]
 pub struct Gateway(Arc<Inner>);
@@ -105,6 +119,8 @@ struct Inner {
     refusals: Arc<Semaphore>,
     /// `None`: no links are handed out.
     viewer_tokens: Option<Arc<dyn ViewerTokens>>,
+    /// `None`: nothing that is kept can be had.
+    controller: Option<Arc<dyn ControllerLink>>,
     shares: Arc<ShareLimit>,
     /// Places for files on their way.
     transfers: Arc<Semaphore>,
@@ -112,12 +128,11 @@ struct Inner {
 
 impl Gateway {
     /// Needs a running tokio runtime: the verification keys are kept fresh on `shutdown`, as the connections are.
-    /// Without `viewer_tokens` no read-only links are handed out.
     pub fn new(
         config: GatewayConfig,
         store: Arc<dyn Store>,
         jwks: Arc<dyn JwksSource>,
-        viewer_tokens: Option<Arc<dyn ViewerTokens>>,
+        controller: FromController,
         metrics: &Metrics,
         shutdown: Shutdown,
     ) -> Self {
@@ -145,7 +160,8 @@ impl Gateway {
             store,
             shutdown,
             drain,
-            viewer_tokens,
+            viewer_tokens: controller.viewer_tokens,
+            controller: controller.link,
             shares,
             transfers: files::places(),
         }))
@@ -163,8 +179,13 @@ impl Gateway {
             .route("/ws/{id}", get(open).fallback(refuse_method))
             .route("/ws/_/{*path}", get(show_asset).fallback(refuse_method))
             .route("/ws/{id}/share", post(share::share_session).fallback(refuse_method))
+            .route("/ws/{id}/extend", post(extend::extend_session).fallback(refuse_method))
             .route("/ws/{id}/files/{*path}", get(files::get_file).put(files::put_file).fallback(refuse_method))
             .route("/ws/{id}/files.tar.gz", get(files::get_archive).fallback(refuse_method))
+            .route("/ws/{id}/page-token", post(page_token::exchange_token).fallback(refuse_method))
+            .route("/ws/{id}/recording", get(page::show_player).fallback(refuse_method))
+            .route("/ws/{id}/recording.cast", get(kept::get_recording).fallback(refuse_method))
+            .route("/ws/{id}/log", get(kept::get_log).fallback(refuse_method))
             .route("/ws/{id}/", get(refuse_path))
             .route("/ws/{id}/{*rest}", get(refuse_path))
             .with_state(Arc::clone(&self.0))
@@ -182,7 +203,11 @@ async fn open(
     if handshake::wants_upgrade(&request) {
         terminal::open_terminal(gateway, session, token, request).await
     } else {
-        page::show_page(&gateway, session, token.as_deref(), request.headers()).await
+        let embed = request.uri().query().is_some_and(asks_to_be_embedded);
+        match embedding::refused_site(embed, request.headers(), &gateway.config.embed_origins) {
+            Some(site) => embedding::explain_refusal(&site),
+            None => page::show_page(&gateway, session, token.as_deref(), request.headers()).await,
+        }
     }
 }
 
@@ -197,6 +222,10 @@ async fn refuse_method() -> Response {
 
 async fn refuse_path() -> Response {
     Problem::new(ProblemType::NotFound, "nothing is at this path").into_response()
+}
+
+fn asks_to_be_embedded(query: &str) -> bool {
+    url::form_urlencoded::parse(query.as_bytes()).any(|(name, _)| name == embedding::EMBED)
 }
 
 fn token_of(query: &str) -> Option<String> {

@@ -6,7 +6,7 @@ use anyhow::Context;
 use axum::Router;
 use clap::Parser;
 use gateway::config::{Flags, GatewaySettings};
-use gateway::{Gateway, HttpJwks, HttpViewerTokens, ViewerTokens};
+use gateway::{ControllerLink, FromController, Gateway, HttpJwks, HttpLink, HttpViewerTokens, ViewerTokens};
 use service::metrics::Metrics;
 use service::shutdown::Stopping;
 use service::{HealthState, Problem, ServeLimits, Shutdown, serve};
@@ -34,9 +34,13 @@ async fn run(settings: GatewaySettings) -> anyhow::Result<()> {
     let metrics = Metrics::default();
     let health = HealthState::new(Arc::clone(&store), shutdown.leaving());
     let jwks = Arc::new(HttpJwks::new(settings.jwks_url)?);
+    let link = settings.controller_url.clone().map(|url| HttpLink::new(url, &own_token)).transpose()?;
     let tokens = settings.controller_url.map(|url| HttpViewerTokens::new(url, own_token)).transpose()?;
-    let tokens = tokens.map(|tokens| Arc::new(tokens) as Arc<dyn ViewerTokens>);
-    let gateway = Gateway::new(settings.gateway, store, jwks, tokens, &metrics, shutdown.clone());
+    let controller = FromController {
+        viewer_tokens: tokens.map(|tokens| Arc::new(tokens) as Arc<dyn ViewerTokens>),
+        link: link.map(|link| Arc::new(link) as Arc<dyn ControllerLink>),
+    };
+    let gateway = Gateway::new(settings.gateway, store, jwks, controller, &metrics, shutdown.clone());
 
     let public = gateway.router().merge(health.router()).fallback(refuse_path);
     let admin = metrics.router().merge(health.router());

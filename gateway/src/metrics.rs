@@ -98,7 +98,7 @@ impl GatewayMetrics {
             ),
             transfers: metrics.register(
                 "gateway_transfers",
-                "Requests for files by outcome: download, upload or archive, or why not",
+                "Requests for files by outcome: download, upload, archive, recording or log, or why not",
                 Labelled::default(),
             ),
             waiting: metrics.register("gateway_waiting_seconds", "From an admission to the bridge", waiting),

@@ -27,18 +27,22 @@ impl FromStr for Origin {
         let url = Url::parse(text).map_err(|_| InvalidOrigin)?;
         // An origin has no path, not even `/`; comparing with what the parser makes of it also refuses user names,
         // queries and wildcards. `null` is no URL.
-        let serialised = url.origin().ascii_serialization();
-        let default_port = match url.scheme() {
-            "http" => ":80",
-            "https" => ":443",
-            _ => return Err(InvalidOrigin),
-        };
-        let given = text.to_ascii_lowercase();
+        let origin = Self::of(&url)?;
+        let default_port = if origin.scheme == "http" { ":80" } else { ":443" };
+        let (given, serialised) = (text.to_ascii_lowercase(), origin.to_string());
         if given != serialised && given.strip_suffix(default_port) != Some(serialised.as_str()) {
             return Err(InvalidOrigin);
         }
+        Ok(origin)
+    }
+}
+
+impl Origin {
+    /// The origin of a page at this address.
+    pub fn of(url: &Url) -> Result<Self, InvalidOrigin> {
+        let serialised = url.origin().ascii_serialization();
         let (scheme, host) = serialised.split_once("://").ok_or(InvalidOrigin)?;
-        if !is_plain_host(host) {
+        if !matches!(scheme, "http" | "https") || !is_plain_host(host) {
             return Err(InvalidOrigin);
         }
         Ok(Self { scheme: scheme.to_owned(), host: host.to_owned() })

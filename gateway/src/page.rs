@@ -1,7 +1,10 @@
 //! The page at `/ws/{id}`: the embedded shell, with the reason filled in when the link's token is no good. Loading it
 //! uses nothing up; without a token it holds nothing, so the WebSocket is what decides.
 
+use std::sync::Arc;
+
 use axum::body::Body;
+use axum::extract::State;
 use axum::response::Response;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use session::{ProblemType, SessionId};
@@ -13,6 +16,8 @@ use crate::{GatewayConfig, Inner};
 
 /// The attribute that the build script found in the page.
 const REFUSAL: &str = r#"<meta name="cliscale-refusal" content=""#;
+/// Another, for the sites whose messages the page listens to.
+const EMBEDDERS: &str = r#"<meta name="cliscale-embedders" content=""#;
 
 const PERMISSIONS: &str = "accelerometer=(), camera=(), display-capture=(), geolocation=(), gyroscope=(), \
     magnetometer=(), microphone=(), midi=(), payment=(), usb=()";
@@ -21,6 +26,8 @@ const PERMISSIONS: &str = "accelerometer=(), camera=(), display-capture=(), geol
 pub struct Page {
     before: String,
     after: String,
+    /// Shows recordings. It holds nothing of any session: the request for the recording is what decides.
+    player: String,
     /// The `frame-ancestors` source list.
     ancestors: String,
     embeddable: bool,
@@ -28,15 +35,18 @@ pub struct Page {
 
 impl Page {
     pub fn new(embed_origins: &[Origin]) -> Self {
-        let html = assets::index();
+        let names: Vec<String> = embed_origins.iter().map(Origin::to_string).collect();
+        let names = names.join(" ");
+        // Of plain hosts: nothing in them could end the attribute.
+        let html = assets::index().replacen(EMBEDDERS, &format!("{EMBEDDERS}{names}"), 1);
         let at = html.find(REFUSAL).map_or(html.len(), |at| at + REFUSAL.len());
         let (before, after) = html.split_at(at);
-        let names: Vec<String> = embed_origins.iter().map(Origin::to_string).collect();
         Self {
             before: before.to_owned(),
             after: after.to_owned(),
-            ancestors: if names.is_empty() { "'none'".to_owned() } else { names.join(" ") },
+            player: assets::player(),
             embeddable: !names.is_empty(),
+            ancestors: if names.is_empty() { "'none'".to_owned() } else { names },
         }
     }
 
@@ -46,15 +56,20 @@ impl Page {
         let slug = refusal.map_or("", ProblemType::as_str);
         let html = format!("{}{slug}{}", self.before, self.after);
         let status = refusal.and_then(|kind| StatusCode::from_u16(kind.status()).ok()).unwrap_or(StatusCode::OK);
-        let mut response = Response::new(Body::from(html));
+        let mut response = self.document(html, base);
         *response.status_mut() = status;
+        if status == StatusCode::UNAUTHORIZED {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response
+    }
+
+    fn document(&self, html: String, base: Option<&str>) -> Response {
+        let mut response = Response::new(Body::from(html));
         let headers = response.headers_mut();
         self.insert_policy(headers, base);
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        if status == StatusCode::UNAUTHORIZED {
-            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-        }
         response
     }
 
@@ -102,6 +117,12 @@ pub async fn show_page(
     gateway.page.render(refusal, public.base(headers).as_deref())
 }
 
+/// `GET /ws/{id}/recording`: the page that shows a recording, whatever the id.
+pub async fn show_player(State(gateway): State<Arc<Inner>>, headers: HeaderMap) -> Response {
+    let base = gateway.config.public.base(&headers);
+    gateway.page.document(gateway.page.player.clone(), base.as_deref())
+}
+
 async fn find_refusal(gateway: &Inner, session: SessionId, token: Option<&str>) -> Option<ProblemType> {
     match gateway.store.route(session).await {
         Ok(Some(_)) => {}
@@ -133,5 +154,15 @@ mod tests {
     fn the_built_page_has_a_place_for_the_refusal() {
         let page = Page::new(&[]);
         assert!(page.before.ends_with(REFUSAL) && page.after.starts_with("\">"));
+    }
+
+    #[test]
+    fn the_page_knows_the_sites_that_may_embed_it() {
+        let page = Page::new(&["https://a.example".parse().unwrap(), "http://b.example:81".parse().unwrap()]);
+        let html = format!("{}{}", page.before, page.after);
+        assert!(
+            html.contains(r#"name="cliscale-embedders" content="https://a.example http://b.example:81">"#),
+            "{html}"
+        );
     }
 }

@@ -79,10 +79,12 @@ pub async fn reach(client: &mut ClientSocket, store: &dyn Store, admitted: &Admi
                 shown = Some(route.stage);
             }
         }
-        if deadline.is_none() {
+        let is_over = |deadline: Time| Time::now().duration_since(deadline).as_secs() > PAST_DEADLINE_SECS;
+        // One that is over may have been moved.
+        if deadline.is_none_or(is_over) {
             deadline = client.during(store.session(session)).await?.ok().flatten().map(|record| record.expires_at);
         }
-        if deadline.is_some_and(|deadline| Time::now().duration_since(deadline).as_secs() > PAST_DEADLINE_SECS) {
+        if deadline.is_some_and(is_over) {
             return Ok(Reached::Unreachable);
         }
         client.during(wake(&mut changes, session, pause)).await?;

@@ -1,14 +1,15 @@
-//! The way to the controller: one POST per connection over plain HTTP/1.1, each within a deadline.
+//! The way to the controller: one call per connection over plain HTTP/1.1, each within a deadline.
 
 use std::net::IpAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
-use http::{Request, StatusCode};
+use http::{Method, Request, StatusCode};
 use http_body_util::Full;
 use hyper_util::rt::TokioIo;
 use serde::Serialize;
+use session::recording::{Chunk, MEDIA_TYPE};
 use session::{RunnerId, Secret};
 use tokio::net::TcpStream;
 use url::Url;
@@ -45,28 +46,51 @@ impl Controller {
         bearer: &Secret,
         body: impl FnOnce(IpAddr) -> T,
     ) -> Result<StatusCode, CallError> {
-        tokio::time::timeout(CALL_LIMIT, self.exchange(call, bearer, body)).await.unwrap_or(Err(CallError::TimedOut))
+        let path = format!("/internal/runners/{}/{call}", self.runner);
+        // These types cannot fail to serialise.
+        let body = |local| serde_json::to_vec(&body(local)).expect("reports serialise").into();
+        self.within_limit(Method::POST, &path, "application/json", bearer, body).await
     }
 
-    async fn exchange<T: Serialize>(
+    /// Puts a piece of the recording.
+    pub async fn put_chunk(&self, chunk: &Chunk, bearer: &Secret, lines: Bytes) -> Result<StatusCode, CallError> {
+        self.within_limit(Method::PUT, &chunk.path(self.runner), MEDIA_TYPE, bearer, |_| lines).await
+    }
+
+    async fn within_limit(
         &self,
-        call: &str,
+        method: Method,
+        path: &str,
+        kind: &str,
         bearer: &Secret,
-        body: impl FnOnce(IpAddr) -> T,
+        body: impl FnOnce(IpAddr) -> Bytes,
+    ) -> Result<StatusCode, CallError> {
+        let exchange = self.exchange(method, path, kind, bearer, body);
+        tokio::time::timeout(CALL_LIMIT, exchange).await.unwrap_or(Err(CallError::TimedOut))
+    }
+
+    async fn exchange(
+        &self,
+        method: Method,
+        path: &str,
+        kind: &str,
+        bearer: &Secret,
+        body: impl FnOnce(IpAddr) -> Bytes,
     ) -> Result<StatusCode, CallError> {
         let host = self.base.host_str().unwrap_or_default();
         let port = self.base.port_or_known_default().unwrap_or(80);
         let stream = TcpStream::connect((host.trim_matches(['[', ']']), port)).await?;
         let local = stream.local_addr()?.ip().to_canonical();
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-        let path = format!("{}/internal/runners/{}/{call}", self.base.path().trim_end_matches('/'), self.runner);
-        // Ids and words make the path, and these types cannot fail to serialise.
-        let json = serde_json::to_vec(&body(local)).expect("reports serialise");
-        let request = Request::post(path)
+        // Ids, words and numbers make the path.
+        let path = format!("{}{path}", self.base.path().trim_end_matches('/'));
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
             .header(HOST, format!("{host}:{port}"))
             .header(AUTHORIZATION, format!("Bearer {}", bearer.expose()))
-            .header(CONTENT_TYPE, "application/json")
-            .body(Full::new(Bytes::from(json)))
+            .header(CONTENT_TYPE, kind)
+            .body(Full::new(body(local)))
             .map_err(std::io::Error::other)?;
         let answer = async move { Ok(sender.send_request(request).await?.status()) };
         tokio::pin!(answer);

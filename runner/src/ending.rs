@@ -57,13 +57,16 @@ pub fn sentence(reason: EndReason) -> &'static str {
 }
 
 /// Ends the session at its deadline, or when nobody was attached and nothing was printed for `idle`. Never returns.
-pub async fn watch(terminal: &Terminal, ender: &Ender, deadline: Duration, idle: Duration) {
-    tokio::join!(watch_deadline(ender, deadline), watch_idleness(terminal, ender, idle));
+pub async fn watch(terminal: &Terminal, ender: &Ender, idle: Duration) {
+    tokio::join!(watch_deadline(terminal, ender), watch_idleness(terminal, ender, idle));
     std::future::pending().await
 }
 
-async fn watch_deadline(ender: &Ender, deadline: Duration) {
-    tokio::time::sleep(deadline).await;
+async fn watch_deadline(terminal: &Terminal, ender: &Ender) {
+    // It may have been moved meanwhile, though to later only.
+    while let Some(deadline) = terminal.deadline().filter(|deadline| deadline.at > Instant::now()) {
+        tokio::time::sleep_until(deadline.at.into()).await;
+    }
     ender.end(EndReason::TimedOut, sentence(EndReason::TimedOut));
 }
 

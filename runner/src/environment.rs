@@ -6,6 +6,9 @@ use std::process::Command;
 
 use session::{SessionId, SessionSecrets};
 
+/// What the command is told that its terminal is, and what the page is.
+pub const TERM: &str = "xterm-256color";
+
 /// Looked through where this process has no PATH of its own.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -34,7 +37,7 @@ impl Environment {
         variables.extend([
             ("PATH".into(), path),
             ("HOME".into(), home.into()),
-            ("TERM".into(), "xterm-256color".into()),
+            ("TERM".into(), TERM.into()),
             ("COLORTERM".into(), "truecolor".into()),
             ("LANG".into(), own("LANG").filter(|_| container).unwrap_or_else(|| "C.UTF-8".into())),
             ("SHELL".into(), shell.clone().into()),

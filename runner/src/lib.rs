@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use controller::Controller;
 use life::{Session, Surroundings};
+use recording::Recording;
 use reports::{Line, Reports};
 use server::{Assigned, Server};
 use settings::Settings;
@@ -35,6 +36,7 @@ pub mod life;
 pub mod oom;
 pub mod profile;
 pub mod pty;
+pub mod recording;
 pub mod reports;
 pub mod server;
 pub mod settings;
@@ -48,9 +50,11 @@ pub mod viewer;
 const FLUSH_LIMIT: Duration = Duration::from_secs(5);
 /// How long the end's report is tried while the controller or its database is away: nobody else knows the end.
 const REPORT_LIMIT: Duration = Duration::from_secs(900);
-/// How long the same is tried once the runner was told to stop: whoever stops one kills it before long.
+/// How long the end of a recording is tried: the session is over, and only its runner stays for it.
+const RECORDING_LIMIT: Duration = Duration::from_secs(60);
+/// How long both are tried once the runner was told to stop: whoever stops one kills it before long.
 const STOPPED_LIMIT: Duration = Duration::from_secs(10);
-/// How long the same is tried when the launcher is gone, and most likely the controller with it.
+/// How long both are tried when the launcher is gone, and most likely the controller with it.
 const ORPHAN_LIMIT: Duration = Duration::from_secs(1);
 
 /// What ends a runner from outside of its session.
@@ -163,6 +167,7 @@ async fn serve_session(
 ) -> Ended {
     let (id, epoch) = (session.assign.session, session.assign.epoch);
     tracing::info!(session = %id, epoch, "assigned");
+    let recording = Recording::start(line.clone(), &session.assign, &session.terminal);
     let reports = Reports::new(line, id, epoch);
     let ended = live_until_told(session, settings, oom, &reports, outside).await;
     tracing::info!(session = %id, reason = %ended.reason, code = ended.exit_code, signal = ended.signal, "ended");
@@ -170,8 +175,13 @@ async fn serve_session(
     let cancelled = ended.reason == EndReason::Cancelled;
     let reported = reports.ended(ended.clone(), settings.linger.max(REPORT_LIMIT));
     let stayed = linger(settings.linger, cancelled, assigned, outside);
+    let recorded = async {
+        if let Some(recording) = recording {
+            recording.finish(settings.linger.max(RECORDING_LIMIT)).await;
+        }
+    };
     tokio::select! {
-        _ = async { tokio::join!(reported, stayed) } => {}
+        _ = async { tokio::join!(reported, stayed, recorded) } => {}
         () = async { outside.stopped.cancelled().await; tokio::time::sleep(STOPPED_LIMIT).await } => {}
         () = async { outside.orphaned.cancelled().await; tokio::time::sleep(ORPHAN_LIMIT).await } => {}
     }

@@ -81,11 +81,10 @@ impl Screen {
 /// Lives the session and returns how it ended; by then the terminal is finished and nothing of it runs.
 pub async fn live(mut session: Session, around: Surroundings<'_>) -> Ended {
     let (terminal, ender) = (Arc::clone(&session.terminal), session.ender.clone());
-    let deadline = Duration::from_millis(session.assign.deadline_ms);
     let idle = Duration::from_secs(session.assign.spec.idle_secs);
     let ended = tokio::select! {
         ended = session.course(&around) => ended,
-        () = watch(&terminal, &ender, deadline, idle) => unreachable!("it never returns"),
+        () = watch(&terminal, &ender, idle) => unreachable!("it never returns"),
         () = terminal.keep_up() => unreachable!("it never returns"),
     };
     let exit = ended.clone();

@@ -4,14 +4,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::StatusCode;
+use session::recording::Chunk;
 use session::runner_api::{Heartbeat, StageReport};
 use session::{Ended, Secret, SessionId, Stage};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::controller::{Backoff, Controller, jittered};
+use crate::controller::{Backoff, CallError, Controller, jittered};
 
 /// The way to the controller, and the secret that says who speaks.
 #[derive(Clone)]
@@ -51,6 +53,13 @@ impl Line {
                 Err(Undelivered::Yet)
             }
         }
+    }
+}
+
+impl Line {
+    /// What it means that the controller does not take it is for the recorder to judge: a session goes on without.
+    pub async fn put_chunk(&self, chunk: &Chunk, lines: Bytes) -> Result<StatusCode, CallError> {
+        self.controller.put_chunk(chunk, &self.secret, lines).await
     }
 }
 

@@ -16,7 +16,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use serde::de::DeserializeOwned;
 use session::frames::{MAX_CLIENT_FRAME, Size, TTY, TTY_R1, Wire};
-use session::runner_api::{Assign, CLIENT_HEADER, End, ROLE_HEADER};
+use session::runner_api::{Assign, CLIENT_HEADER, End, MoveDeadline, ROLE_HEADER};
 use session::{Role, Secret, SessionId};
 use subtle::ConstantTimeEq;
 use tokio::net::TcpListener;
@@ -28,7 +28,7 @@ use crate::ending::{Ender, sentence};
 use crate::files::{self, Files};
 use crate::history::Spill;
 use crate::life::{Screen, Session};
-use crate::terminal::Terminal;
+use crate::terminal::{Deadline, Terminal};
 use crate::viewer::{self, Who};
 
 /// Connections at once. The viewers' own limit is well below.
@@ -39,6 +39,8 @@ const BODY_LIMIT: Duration = Duration::from_secs(10);
 const ANSWER_LIMIT: Duration = Duration::from_secs(1);
 /// An assignment's environment, prompt and commands, each escaped as badly as JSON can.
 const MAX_BODY: usize = 4 << 20;
+/// A year: no deadline is later.
+const LONGEST_MS: u64 = 365 * 86_400_000;
 const MAX_HEADERS: usize = 64;
 const HEADER_BYTES: usize = 16 * 1024;
 
@@ -104,6 +106,10 @@ impl Server {
         let Buffers { ring_bytes, spill_folder, spill_bytes } = self.buffers.clone();
         let spill = Spill::new(spill_folder, spill_bytes);
         let (terminal, typed) = Terminal::new(title(&assign.spec.command), size, ring_bytes, spill, set_size);
+        terminal.move_deadline(deadline(assign.deadline_ms, assign.max_deadline_ms));
+        if let Some(policy) = assign.recording {
+            terminal.record(policy.input);
+        }
         let (terminal, ender, files) = (Arc::new(terminal), Ender::default(), Arc::<Files>::default());
         let held = Assigned {
             session: assign.session,
@@ -145,6 +151,7 @@ pub async fn serve(listener: TcpListener, server: Arc<Server>, stopping: Cancell
     let app = Router::new()
         .route("/healthz", get(show_health))
         .route("/assign", put(put_assign))
+        .route("/deadline", put(put_deadline))
         .route("/end", post(post_end))
         .route("/ws", get(get_ws))
         .merge(files::routes())
@@ -241,6 +248,22 @@ async fn post_end(State(server): State<Arc<Server>>, _: Authorized, body: Body) 
         assigned.ender.end(end.reason, sentence(end.reason));
     }
     Ok(StatusCode::ACCEPTED)
+}
+
+async fn put_deadline(State(server): State<Arc<Server>>, _: Authorized, body: Body) -> Result<StatusCode, Response> {
+    let moved: MoveDeadline = read(body).await?;
+    let is_meant = |assigned: &Arc<Assigned>| (assigned.session, assigned.epoch) == (moved.session, moved.epoch);
+    let Some(assigned) = server.assigned().filter(|assigned| is_meant(assigned) && !assigned.terminal.is_over()) else {
+        return Ok(StatusCode::CONFLICT);
+    };
+    assigned.terminal.move_deadline(deadline(moved.deadline_ms, Some(moved.max_deadline_ms)));
+    Ok(StatusCode::NO_CONTENT)
+}
+
+fn deadline(left_ms: u64, latest_ms: Option<u64>) -> Deadline {
+    // No clock of ours lasts for what a number of 64 bits can say.
+    let millis = |ms: u64| Duration::from_millis(ms.min(LONGEST_MS));
+    Deadline::after(millis(left_ms), latest_ms.map(millis))
 }
 
 async fn get_ws(

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 use rig::{Rig, SOON, Setup, eventually, is_alive};
 use session::frames::close;
-use session::{EndReason, SessionSpec, Stage};
+use session::runner_api::MoveDeadline;
+use session::{EndReason, SessionId, SessionSpec, Stage};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_exit_is_reported_with_its_code_or_signal() {
@@ -142,6 +143,44 @@ async fn a_session_ends_at_its_deadline_and_when_nobody_cares() {
     assert!(stayed.is_err() && rig.controller.heard().ended().is_none());
     drop(operator);
     assert_eq!(rig.ended().await.reason, EndReason::Idle);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deadline_that_is_moved_holds_for_the_command_and_is_told_to_everybody_attached() {
+    let rig = Rig::start().await;
+    let assigned_at = Instant::now();
+    const UNTIL_TYPED: &str = "while ! read -t 0.1 x; do echo t$SECONDS.; done";
+    let ttl_secs = 8;
+    rig.assign(SessionSpec { ttl_secs, max_ttl_secs: 600, ..rig.spec(UNTIL_TYPED) }).await;
+    let mut operator = rig.operator("a").await;
+    let mut viewer = rig.attach("b", "viewer", session::frames::TTY_R1).await;
+    let mut stock = rig.stock("c").await;
+    for client in [&mut operator, &mut viewer] {
+        client.wait_until(SOON, "the deadline", |client| !client.deadlines.is_empty()).await.unwrap();
+        let told = client.deadlines[0];
+        assert!(told.left_ms <= 8_000 && told.max_left_ms > 60_000 && told.max_left_ms <= 600_000, "{told:?}");
+    }
+    let meant = MoveDeadline { session: rig.session, epoch: 1, deadline_ms: 500_000, max_deadline_ms: 590_000 };
+    for other in [MoveDeadline { session: SessionId::new(), ..meant }, MoveDeadline { epoch: 2, ..meant }] {
+        assert_eq!(rig.controller.move_deadline(&other).await.unwrap(), 409);
+    }
+    // Whatever comes late and says less changes nothing.
+    for moved in [meant, meant, MoveDeadline { deadline_ms: 10, ..meant }] {
+        assert_eq!(rig.controller.move_deadline(&moved).await.unwrap(), 204);
+    }
+    assert!(assigned_at.elapsed() < Duration::from_secs(ttl_secs), "this machine is too slow for this test");
+    for client in [&mut operator, &mut viewer] {
+        let is_later = |client: &testkit::terminal_client::TerminalClient| {
+            client.deadlines.last().is_some_and(|told| told.left_ms > 400_000)
+        };
+        client.wait_until(SOON, "the later deadline", is_later).await.unwrap();
+    }
+    let past = format!("t{}.", ttl_secs + 1);
+    stock.wait_for(&past, SOON).await.unwrap();
+    assert!(rig.controller.heard().ended().is_none());
+    operator.type_text("\n").await.unwrap();
+    assert_eq!(rig.ended().await.reason, EndReason::Exited);
+    assert_eq!(rig.controller.move_deadline(&meant).await.unwrap(), 409);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,5 +1,7 @@
 //! What the controller hears, also when it was away, and what a runner does when it is not wanted.
 
+#[path = "reports/recording.rs"]
+mod recording;
 mod rig;
 
 use http::StatusCode;

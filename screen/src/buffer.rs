@@ -39,6 +39,8 @@ pub(crate) struct Buffer {
     pub bottom: usize,
     pub tabs: BTreeSet<usize>,
     pub saved: Saved,
+    /// The lines that left at the top, for whoever wants them.
+    pub departed: Option<Vec<Line>>,
 }
 
 impl Buffer {
@@ -56,6 +58,7 @@ impl Buffer {
             bottom: rows - 1,
             tabs: BTreeSet::new(),
             saved: Saved::default(),
+            departed: None,
         };
         buffer.reset_tabs();
         buffer
@@ -105,7 +108,13 @@ impl Buffer {
         }
         let full = self.lines.len() == self.max_lines;
         let mut line = match full {
-            true => self.lines.pop_front().expect("a screen has at least one line"),
+            true => {
+                let line = self.lines.pop_front().expect("a screen has at least one line");
+                if let Some(departed) = &mut self.departed {
+                    departed.push(line.clone());
+                }
+                line
+            }
             false => Line::new(0, &Pen::default(), false),
         };
         line.renew(self.cols, fill, wrapped);
@@ -143,8 +152,25 @@ impl Buffer {
     /// ED 3.
     pub fn clear_scrollback(&mut self) {
         let surplus = self.lines.len().saturating_sub(self.rows);
-        self.lines.drain(..surplus);
-        self.base = self.base.saturating_sub(surplus);
+        self.drop_first(surplus);
+    }
+
+    /// Takes lines off the top.
+    fn drop_first(&mut self, count: usize) {
+        let dropped = self.lines.drain(..count);
+        if let Some(departed) = &mut self.departed {
+            departed.extend(dropped);
+        }
+        self.base = self.base.saturating_sub(count);
+    }
+
+    /// The lines that left at the top, and those of the scrollback, which is empty after this.
+    pub fn take_departed(&mut self) -> Vec<Line> {
+        let mut lines = self.departed.replace(Vec::new()).unwrap_or_default();
+        lines.extend(self.lines.drain(..self.base));
+        self.saved.y = self.saved.y.saturating_sub(self.base);
+        self.base = 0;
+        lines
     }
 
     pub fn next_stop(&self, from: usize) -> usize {
@@ -168,8 +194,7 @@ impl Buffer {
             let up = self.resize_rows(cols, rows);
             if max_lines < self.max_lines {
                 let surplus = self.lines.len().saturating_sub(max_lines);
-                self.lines.drain(..surplus);
-                self.base = self.base.saturating_sub(surplus);
+                self.drop_first(surplus);
                 self.saved.y = self.saved.y.saturating_sub(surplus);
                 self.max_lines = max_lines;
             }

@@ -5,6 +5,8 @@
 //! - [`QueryScanner`] finds a program's questions in live output, [`Screen::answer`] answers them, and [`QueryFilter`]
 //!   takes them out of replayed output for clients that would answer them again.
 //!
+//! - [`Transcript`] writes a stream down as plain text, line by line as they scroll away.
+//!
 //! # Why this is an emulator of its own
 //!
 //! A snapshot is as good as its reader agrees with its writer, and the reader is xterm.js 6 with its grapheme addon. No
@@ -46,9 +48,11 @@ mod queries;
 mod reflow;
 mod screen;
 mod snapshot;
+mod transcript;
 mod unicode;
 mod utf8;
 
 pub use queries::{Query, QueryFilter, QueryScanner, Theme};
 pub use screen::{Screen, Snapshot};
 pub use snapshot::Gap;
+pub use transcript::Transcript;

@@ -134,6 +134,11 @@ impl Screen {
         self.parse(bytes);
     }
 
+    /// Collects the lines that leave the screen at its top from now on, for [`Transcript`](crate::Transcript).
+    pub(crate) fn collect(&mut self) {
+        self.emulator.main.departed = Some(Vec::new());
+    }
+
     fn parse(&mut self, bytes: &[u8]) {
         self.parser.advance(bytes, &mut self.emulator);
         self.parsed += bytes.len() as u64;

@@ -32,6 +32,9 @@ pub struct SessionView {
     pub ended_at: Option<String>,
     /// When the session ends at the latest.
     pub expires_at: String,
+    /// The latest that `POST .../extend` can move that to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_expires_at: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub end_reason: Option<EndReason>,
     /// The command's exit code, 0 to 255; 128 + n when signal n ended it.
@@ -96,6 +99,33 @@ pub struct MintToken {
     pub role: Role,
 }
 
+/// The body of `POST /api/sessions/{id}/extend`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ExtendSession {
+    /// Seconds from now that the session may go on, at least 1; it never lives longer than its `max_ttl_seconds` in all.
+    /// A deadline that is later already stays.
+    pub ttl_seconds: u64,
+}
+
+/// The body of `POST /ws/{id}/extend`, which an operator's page sends.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ExtendTerminal {
+    /// As `ttl_seconds` of `POST /api/sessions/{id}/extend`.
+    pub seconds: u64,
+}
+
+/// What `POST /ws/{id}/extend` gives.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Extended {
+    /// When the session ends at the latest.
+    pub expires_at: String,
+    /// The latest that it can be extended to.
+    pub max_expires_at: String,
+}
+
 /// The answer of `/healthz`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Health {
@@ -116,6 +146,9 @@ pub fn schema() -> serde_json::Value {
         session: SessionView,
         session_page: SessionPage,
         mint_token: MintToken,
+        extend_session: ExtendSession,
+        extend_terminal: ExtendTerminal,
+        extended: Extended,
         shared_link: SharedLink,
         health: Health,
         problem: crate::problem::ProblemBody,

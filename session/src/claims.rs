@@ -4,9 +4,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::SessionId;
 use crate::state::words;
-use schemars::JsonSchema;
-use std::fmt;
-use std::str::FromStr;
 
 /// The audience that every session token names; a token for anything else is refused.
 pub const AUDIENCE: &str = "cliscale-gateway";

@@ -4,8 +4,6 @@
 use crate::state::words;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::fmt;
-use std::str::FromStr;
 
 words!(
     /// The kinds of problem. The slug ends the problem's `type`: `/docs/errors/{slug}`.
@@ -78,6 +76,10 @@ words!(
         RequestTimeout = "request_timeout",
         /// The session's disk is full.
         InsufficientStorage = "insufficient_storage",
+        /// The session was not recorded, or its recording is not kept any more.
+        RecordingNotFound = "recording_not_found",
+        /// As much of the session is recorded as is kept. For runners.
+        RecordingFull = "recording_full",
     }
 );
 
@@ -90,12 +92,12 @@ impl ProblemType {
             Unauthorized | TokenUsed | TokenExpired | TokenInvalid | TokenMissing | TicketExpired | TicketReused
             | PageTokenInvalid => 401,
             Forbidden | ForbiddenOrigin | ViewerUnsupported | ShareForbidden => 403,
-            NotFound | SessionUnknown | FileNotFound => 404,
+            NotFound | SessionUnknown | FileNotFound | RecordingNotFound => 404,
             MethodNotAllowed => 405,
             RequestTimeout => 408,
             Conflict | NotAFile => 409,
             SessionEnded => 410,
-            PayloadTooLarge => 413,
+            PayloadTooLarge | RecordingFull => 413,
             UnsupportedMediaType => 415,
             RangeNotSatisfiable => 416,
             UnknownHost => 421,
@@ -145,6 +147,8 @@ impl ProblemType {
             TooManyTransfers => "Too many files are on their way",
             RequestTimeout => "The request came too slowly",
             InsufficientStorage => "The session's disk is full",
+            RecordingNotFound => "No recording of this session is kept",
+            RecordingFull => "The recording is as long as it may be",
         }
     }
 

@@ -3,10 +3,14 @@
 //! Runner to controller (internal port), authorised by `Authorization: Bearer`:
 //! - `POST /internal/runners/{id}/ready` with [`Ready`], boot token as bearer -> 200 | 401 | 409 (another secret came first)
 //! - `POST /internal/runners/{id}/stage` with [`StageReport`], runner secret as bearer -> 204 | 401 | 409 (fenced: stop)
+//! - `PUT /internal/runners/{id}/recording/{epoch}/{number}?offset=N[&last=true]` ([`crate::recording::Chunk`]) with at most
+//!   [`crate::recording::MAX_CHUNK`] bytes of whole asciicast lines, runner secret as bearer -> 204 | 401 | 404 (nothing is
+//!   kept here: stop recording) | 409 (fenced: stop recording) | 413 (as much as is kept: stop recording) | 503 (again)
 //! - `POST /internal/runners/{id}/heartbeat` with [`Heartbeat`], runner secret as bearer -> 204 | 401 | 409 (fenced: stop)
 //!
 //! Controller to runner (its one port), runner secret as bearer:
 //! - `PUT /assign` with [`Assign`] -> 200 (again for the same session and epoch) | 401 | 409
+//! - `PUT /deadline` with [`MoveDeadline`] -> 204 (again for the same) | 401 | 409 (not this session or epoch)
 //! - `POST /end` with [`End`] -> 202 (again while ending or ended) | 401
 //! - `GET /healthz` -> 200, open to all | 401 when a secret is shown that is not this runner's
 //!
@@ -19,6 +23,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::code_url::AllowedHosts;
 use crate::ids::SessionId;
+use crate::recording::RecordingPolicy;
 use crate::secret::Secret;
 use crate::spec::{SessionSecrets, SessionSpec};
 use crate::state::{EndReason, Ended, Stage};
@@ -51,7 +56,24 @@ pub struct Assign {
     pub secrets: SessionSecrets,
     /// Milliseconds until the session's deadline. Relative, since clocks differ.
     pub deadline_ms: u64,
+    /// Milliseconds until the latest that the deadline can be moved to; `None` where it cannot be moved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_deadline_ms: Option<u64>,
     pub fetch: FetchPolicy,
+    /// `None`: nothing is recorded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recording: Option<RecordingPolicy>,
+}
+
+/// The session's deadline has moved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MoveDeadline {
+    pub session: SessionId,
+    pub epoch: u64,
+    /// [`Assign::deadline_ms`]
+    pub deadline_ms: u64,
+    /// [`Assign::max_deadline_ms`]
+    pub max_deadline_ms: u64,
 }
 
 /// What a runner may fetch from.

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::code_url::{AllowedHosts, CodeSource};
 use crate::frames::MAX_SIZE;
 use crate::problem::FieldError;
+use crate::recording::Record;
 use crate::secret::Secret;
 
 /// Bytes of a `code_url`.
@@ -84,6 +85,9 @@ pub struct CreateSession {
     /// Seconds that the session may live, from 1 to the server's maximum (86,400 by default); default 3600.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ttl_seconds: Option<u64>,
+    /// Seconds that it may live at most when it is extended, from `ttl_seconds` to the server's maximum; default that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_ttl_seconds: Option<u64>,
     /// Seconds without an attached operator and without output after which it ends, 1 to 86,400; default 900.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idle_seconds: Option<u64>,
@@ -93,6 +97,10 @@ pub struct CreateSession {
     /// Whether its operators may hand out read-only links to its terminal, from the terminal's page; default true.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub share: Option<bool>,
+    /// What is recorded of its terminal, where the server keeps recordings: `output` (default), `input` (that and what is
+    /// typed, passwords included) or `none`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub record: Option<Record>,
 }
 
 /// What a session's specification may be on this server.
@@ -139,6 +147,11 @@ pub struct SessionSpec {
     /// Operators may hand out read-only links. Sessions of before there was a choice say nothing, and allow it.
     #[serde(default = "shared")]
     pub share: bool,
+    /// See [`SessionSpec::max_ttl_secs`]. Sessions of before there was a choice say nothing.
+    #[serde(default)]
+    pub max_ttl_secs: u64,
+    #[serde(default)]
+    pub record: Record,
 }
 
 const fn shared() -> bool {
@@ -169,7 +182,11 @@ impl SessionSpec {
         let cols = found.range("cols", request.cols.map(u64::from), 80, 1, u64::from(MAX_SIZE));
         let rows = found.range("rows", request.rows.map(u64::from), 24, 1, u64::from(MAX_SIZE));
         let max_ttl = limits.max_ttl.as_secs();
-        let ttl_secs = found.range("ttl_seconds", request.ttl_seconds, limits.default_ttl.as_secs(), 1, max_ttl);
+        // Without a time of its own a session takes no more than it may ever have.
+        let default_ttl = limits.default_ttl.as_secs().min(request.max_ttl_seconds.unwrap_or(max_ttl));
+        let ttl_secs = found.range("ttl_seconds", request.ttl_seconds, default_ttl, 1, max_ttl);
+        let least = ttl_secs.clamp(1, max_ttl);
+        let max_ttl_secs = found.range("max_ttl_seconds", request.max_ttl_seconds, max_ttl, least, max_ttl);
         let default_idle = limits.default_idle.as_secs();
         let idle_secs = found.range("idle_seconds", request.idle_seconds, default_idle, 1, MAX_IDLE_SECS);
         if !found.0.is_empty() {
@@ -188,10 +205,17 @@ impl SessionSpec {
             idle_secs,
             in_place: request.in_place,
             share: request.share.unwrap_or_else(shared),
+            max_ttl_secs,
+            record: request.record.unwrap_or_default(),
         };
         let secrets =
             SessionSecrets { env: request.env, prompt: request.prompt.map(Secret::new), code_auth: request.code_auth };
         Ok((spec, secrets))
+    }
+
+    /// Seconds that the session may live at most, however often it is extended.
+    pub fn max_ttl_secs(&self) -> u64 {
+        self.max_ttl_secs.max(self.ttl_secs)
     }
 }
 

@@ -19,9 +19,9 @@ use tokio::sync::broadcast;
 
 pub use access::{ApiKey, AuditEntry, NewApiKey, NewTicket, NewToken, TicketOutcome};
 pub use records::{Filter, Pruned, Retention, Route, RunnerRecord, RunnerState, SessionRecord};
-pub use runners::{Assignment, Beat, NewRunner, ReadyOutcome, RunnerCall};
+pub use runners::{Assignment, Beat, NewRunner, ReadyOutcome, Recorder, RunnerCall};
 pub use seal::{SealError, SealKey};
-pub use sessions::{Advance, Creation, EndOutcome, Idempotency, NewSession, Placement, Rate};
+pub use sessions::{Advance, Creation, EndOutcome, Extension, Idempotency, NewSession, Placement, Rate};
 
 /// A moment, in UTC, kept to the millisecond.
 pub type Time = jiff::Timestamp;
@@ -80,6 +80,9 @@ pub trait Store: Send + Sync + 'static {
     /// Ends a session: legal in every state; the first reason wins. `epoch` fences a runner's own report; `None` is
     /// for those who may end any assignment (the API, the reconciler).
     async fn end(&self, id: SessionId, epoch: Option<u64>, ended: Ended, now: Time) -> Result<EndOutcome>;
+    /// Moves a session's deadline to `expires_at`, unless it is later already. How far it may be moved is the caller's to
+    /// judge.
+    async fn extend(&self, id: SessionId, expires_at: Time) -> Result<Extension>;
 
     // Ways in.
 
@@ -133,6 +136,8 @@ pub trait Store: Send + Sync + 'static {
     async fn runners(&self) -> Result<Vec<RunnerRecord>>;
     /// The secret that the runner drew; `None` before it called home and after it is gone.
     async fn runner_secret(&self, id: RunnerId) -> Result<Option<Secret>>;
+    /// The same with the session that the runner has, ended or not, in one read; `None` also for one that was replaced.
+    async fn recorder(&self, id: RunnerId) -> Result<Option<Recorder>>;
     /// Keeps the launcher's own note about a runner (a process id, a Job's name).
     async fn set_runner_handle(&self, id: RunnerId, handle: String) -> Result<()>;
     /// What to send to a runner that is ready and has a session that is not ended; `None` otherwise, and for fixed

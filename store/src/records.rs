@@ -36,6 +36,11 @@ impl SessionRecord {
     pub fn state(&self) -> SessionState {
         self.stage.state()
     }
+
+    /// The latest that the deadline can be moved to.
+    pub fn max_expires_at(&self) -> Time {
+        self.created_at.saturating_add(Duration::from_secs(self.spec.max_ttl_secs())).unwrap_or(Time::MAX)
+    }
 }
 
 /// Where a runner is.

@@ -45,6 +45,15 @@ pub struct Assignment {
     pub runner_secret: Secret,
 }
 
+/// Who a runner is, for what it sends often.
+#[derive(Debug, Clone)]
+pub struct Recorder {
+    pub secret: Secret,
+    pub session: SessionId,
+    /// Of the session's assignment to this runner.
+    pub epoch: u64,
+}
+
 /// A sign of life.
 #[derive(Debug, Clone, Copy)]
 pub struct Beat {

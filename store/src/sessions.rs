@@ -82,6 +82,16 @@ pub enum Advance {
     Unknown,
 }
 
+/// How a moved deadline was taken.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Extension {
+    /// The session as it is now; a deadline that was later already stays.
+    Extended(Box<SessionRecord>),
+    /// The session is over.
+    Ended,
+    Unknown,
+}
+
 /// How an end was taken.
 #[derive(Debug, Clone, PartialEq)]
 pub enum EndOutcome {

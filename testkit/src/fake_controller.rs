@@ -1,17 +1,20 @@
 //! A controller's internal port for a runner under test: it takes the call home, keeps every report, and can be made
 //! to refuse or to fail. Assigning and ending go to the runner as the real controller does it.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use axum::extract::{Path, State};
-use axum::routing::post;
+use axum::body::Bytes;
+use axum::extract::{Path, Query, State};
+use axum::routing::{post, put};
 use axum::{Json, Router};
 use http::{HeaderMap, StatusCode, header};
-use serde::Serialize;
-use session::runner_api::{Assign, End, Heartbeat, Ready, StageReport};
+use serde::{Deserialize, Serialize};
+use session::recording::MAX_CHUNK;
+use session::runner_api::{Assign, End, Heartbeat, MoveDeadline, Ready, StageReport};
 use session::{EndReason, Ended, RunnerId, SessionId, Stage};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -23,11 +26,35 @@ pub struct Heard {
     pub ready: Option<Ready>,
     pub stages: Vec<StageReport>,
     pub heartbeats: Vec<Heartbeat>,
+    /// The recording's chunks, by their number.
+    pub chunks: BTreeMap<u64, KeptChunk>,
+    /// Chunks that came, those included that were answered as [`FakeController::answer_chunks_with`] says.
+    pub chunk_calls: u32,
     /// Calls that were answered as [`FakeController::answer_with`] says.
     pub turned_away: u32,
 }
 
+/// A piece of a recording.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeptChunk {
+    pub epoch: u64,
+    pub offset: u64,
+    pub last: bool,
+    pub lines: Bytes,
+}
+
 impl Heard {
+    /// The recording as far as it has come.
+    pub fn recording(&self) -> String {
+        let bytes: Vec<u8> = self.chunks.values().flat_map(|chunk| chunk.lines.iter().copied()).collect();
+        String::from_utf8(bytes).expect("a recording is UTF-8")
+    }
+
+    /// Whether the last chunk has come.
+    pub fn is_recorded(&self) -> bool {
+        self.chunks.last_key_value().is_some_and(|(_, chunk)| chunk.last)
+    }
+
     pub fn ended(&self) -> Option<Ended> {
         self.stages.iter().find_map(|report| report.ended.clone())
     }
@@ -43,6 +70,8 @@ struct Shared {
     heard: watch::Sender<Heard>,
     /// Answered to every call instead of the proper answer.
     answer: Mutex<Option<StatusCode>>,
+    /// The same for chunks of recordings alone.
+    chunk_answer: Mutex<Option<StatusCode>>,
 }
 
 /// Dropping it stops it.
@@ -61,11 +90,13 @@ impl FakeController {
             boot_token: format!("boot-{}", uuid::Uuid::new_v4().simple()),
             heard: watch::Sender::default(),
             answer: Mutex::default(),
+            chunk_answer: Mutex::default(),
         });
         let app = Router::new()
             .route("/internal/runners/{id}/ready", post(take_ready))
             .route("/internal/runners/{id}/stage", post(take_stage))
             .route("/internal/runners/{id}/heartbeat", post(take_heartbeat))
+            .route("/internal/runners/{id}/recording/{epoch}/{number}", put(take_chunk))
             .with_state(Arc::clone(&shared));
         let serving = tokio::spawn(async move { drop(axum::serve(listener, app).await) });
         Ok(Self { shared, address, serving })
@@ -90,6 +121,11 @@ impl FakeController {
     /// Answers every call with `status` from now on; `None` makes it well again.
     pub fn answer_with(&self, status: Option<StatusCode>) {
         *self.shared.answer.lock().unwrap() = status;
+    }
+
+    /// The same for the recording's chunks alone.
+    pub fn answer_chunks_with(&self, status: Option<StatusCode>) {
+        *self.shared.chunk_answer.lock().unwrap() = status;
     }
 
     /// Waits until `found` finds something in what was heard.
@@ -123,6 +159,11 @@ impl FakeController {
     /// `POST /end`; returns the runner's answer.
     pub async fn end(&self, session: SessionId, reason: EndReason) -> anyhow::Result<StatusCode> {
         self.call(http::Method::POST, "end", &End { session, reason }).await
+    }
+
+    /// `PUT /deadline`; returns the runner's answer.
+    pub async fn move_deadline(&self, moved: &MoveDeadline) -> anyhow::Result<StatusCode> {
+        self.call(http::Method::PUT, "deadline", moved).await
     }
 
     async fn call(&self, method: http::Method, path: &str, body: &impl Serialize) -> anyhow::Result<StatusCode> {
@@ -193,5 +234,39 @@ async fn take_heartbeat(
 ) -> Answer {
     shared.admit(&id, &headers, shared.secret().as_deref())?;
     shared.heard.send_modify(|heard| heard.heartbeats.push(heartbeat));
+    Ok(StatusCode::NO_CONTENT)
+}
+
+#[derive(Deserialize)]
+struct ChunkPlace {
+    offset: u64,
+    #[serde(default)]
+    last: bool,
+}
+
+/// Takes what continues the recording, or is the same as before; anything else is a bad request.
+async fn take_chunk(
+    State(shared): State<Arc<Shared>>,
+    Path((id, epoch, number)): Path<(String, u64, u64)>,
+    Query(ChunkPlace { offset, last }): Query<ChunkPlace>,
+    headers: HeaderMap,
+    lines: Bytes,
+) -> Answer {
+    shared.heard.send_modify(|heard| heard.chunk_calls += 1);
+    shared.admit(&id, &headers, shared.secret().as_deref())?;
+    let whole_lines = lines.is_empty() || lines.ends_with(b"\n");
+    let chunk = KeptChunk { epoch, offset, last, lines };
+    let (before, is_next) = {
+        let heard = shared.heard.borrow();
+        let before: usize = heard.chunks.range(..number).map(|(_, chunk)| chunk.lines.len()).sum();
+        (before as u64, heard.chunks.len() as u64 == number || heard.chunks.get(&number) == Some(&chunk))
+    };
+    if chunk.lines.len() > MAX_CHUNK || !whole_lines || before != offset || !is_next {
+        return Err(StatusCode::BAD_REQUEST);
+    }
+    if let Some(status) = *shared.chunk_answer.lock().unwrap() {
+        return Err(status);
+    }
+    shared.heard.send_modify(|heard| drop(heard.chunks.insert(number, chunk)));
     Ok(StatusCode::NO_CONTENT)
 }

@@ -9,6 +9,7 @@ pub mod git_server;
 pub mod nginx;
 pub mod plain_http;
 pub mod postgres;
+pub mod s3;
 pub mod stack;
 pub mod terminal_client;
 pub mod terminal_output;

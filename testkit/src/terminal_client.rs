@@ -8,7 +8,7 @@ use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
 use http::{HeaderName, HeaderValue, header};
 use session::frames::{
-    ClientFrame, Exit, Hello, Presence, Resized, Resume, ServerFrame, Size, Start, Tickets, Waiting,
+    ClientFrame, Deadline, Exit, Hello, Presence, Resized, Resume, ServerFrame, Size, Start, Tickets, Waiting,
 };
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::{Error, Message};
@@ -36,6 +36,7 @@ pub struct TerminalClient {
     pub title: Option<String>,
     /// Every `P`; the last one holds.
     pub presences: Vec<Presence>,
+    pub deadlines: Vec<Deadline>,
     pub exit: Option<Exit>,
     /// The last input offset that was acknowledged.
     pub input_acked: Option<u64>,
@@ -117,6 +118,7 @@ impl TerminalClient {
             tickets: None,
             title: None,
             presences: Vec::new(),
+            deadlines: Vec::new(),
             exit: None,
             input_acked: None,
             closed: None,
@@ -230,6 +232,7 @@ impl TerminalClient {
             ServerFrame::Resized(resized) => self.resized.push((self.offset, resized)),
             ServerFrame::InputAck(at) => self.input_acked = Some(at),
             ServerFrame::Presence(presence) => self.presences.push(presence),
+            ServerFrame::Deadline(deadline) => self.deadlines.push(deadline),
             ServerFrame::Exit(exit) => self.exit = Some(exit),
         }
         Ok(true)

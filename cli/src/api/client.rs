@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use reqwest::{Method, RequestBuilder, StatusCode};
+use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde::de::DeserializeOwned;
 use session::api::{CreateSession, Entry, MintToken, SessionPage, SessionView};
 use session::problem::ProblemBody;
@@ -13,6 +13,8 @@ use super::{ApiError, tls_config};
 
 /// How long one request may take. Creating a session answers at once, so this bounds a lost network only.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long an answer may be read.
+const DOWNLOAD_TIMEOUT: Duration = Duration::from_secs(3600);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What to list.
@@ -116,6 +118,16 @@ impl Client {
         self.ask(request.json(&MintToken { role })).await
     }
 
+    /// The bytes that a session's terminal got, out of its recording: for sessions whose runner is gone.
+    pub async fn recorded_output(&self, id: SessionId) -> Result<Download, ApiError> {
+        let request = self.request(Method::GET, &format!("api/sessions/{id}/log?format=raw"));
+        let response = request.timeout(DOWNLOAD_TIMEOUT).send().await.map_err(|error| self.unreachable(&error))?;
+        if response.status().is_success() {
+            return Ok(Download { client: self.clone(), response });
+        }
+        Err(self.refused(response).await)
+    }
+
     fn url(&self, path: &str) -> Url {
         // The paths are ours, and the base is a parsed http(s) URL.
         self.base.join(path).expect("a relative path")
@@ -133,13 +145,19 @@ impl Client {
     async fn send(&self, request: RequestBuilder) -> Result<(StatusCode, Vec<u8>), ApiError> {
         let response = request.send().await.map_err(|error| self.unreachable(&error))?;
         let status = response.status();
-        let body = response.bytes().await.map_err(|error| self.unreachable(&error))?;
-        if status.is_success() {
-            return Ok((status, body.into()));
+        if !status.is_success() {
+            return Err(self.refused(response).await);
         }
-        match serde_json::from_slice::<ProblemBody>(&body) {
-            Ok(problem) => Err(ApiError::Problem(Box::new(problem))),
-            Err(_) => Err(self.unreadable(status)),
+        let body = response.bytes().await.map_err(|error| self.unreachable(&error))?;
+        Ok((status, body.into()))
+    }
+
+    async fn refused(&self, response: Response) -> ApiError {
+        let status = response.status();
+        match response.bytes().await.map(|body| serde_json::from_slice::<ProblemBody>(&body)) {
+            Ok(Ok(problem)) => ApiError::Problem(Box::new(problem)),
+            Ok(Err(_)) => self.unreadable(status),
+            Err(error) => self.unreachable(&error),
         }
     }
 
@@ -154,6 +172,19 @@ impl Client {
             cause = inner;
         }
         ApiError::Unreachable { server: self.base.origin().ascii_serialization(), why: cause.to_string() }
+    }
+}
+
+/// An answer that is read piece by piece.
+pub struct Download {
+    client: Client,
+    response: Response,
+}
+
+impl Download {
+    /// The next piece; `None` at the end. One that breaks off is an error.
+    pub async fn piece(&mut self) -> Result<Option<bytes::Bytes>, ApiError> {
+        self.response.chunk().await.map_err(|error| self.client.unreachable(&error))
     }
 }
 

@@ -88,6 +88,7 @@ mod tests {
             started_at: None,
             ended_at: None,
             expires_at: created_at.into(),
+            max_expires_at: None,
             end_reason: Some(EndReason::Exited),
             exit_code: Some(7),
             signal: None,

@@ -13,8 +13,9 @@ use controller::auth::{BootstrapKey, ensure_bootstrap_key};
 use controller::keys::KeyRing;
 use controller::launcher::{Launcher, ProcessLauncher, ProcessLauncherConfig, StaticLauncher};
 use controller::lifecycle::{Lifecycle, LifecycleConfig};
+use controller::recording::Recordings;
 use controller::{Controller, ControllerConfig};
-use gateway::{Gateway, GatewayConfig, JwksError, JwksSource, ViewerTokens};
+use gateway::{FromController, Gateway, GatewayConfig, JwksError, JwksSource, LocalLink, ViewerTokens};
 use jsonwebtoken::jwk::JwkSet;
 use service::database::{self, DatabaseUrl};
 use service::metrics::Metrics;
@@ -22,7 +23,7 @@ use service::{HealthState, Problem, PublicAddress, ServeLimits, Shutdown, serve}
 use session::gateway_api::ViewerToken;
 use session::runner_api::FetchPolicy;
 use session::{EndReason, Secret, SessionId};
-use store::{SealKey, Store};
+use store::{Retention, SealKey, Store};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -109,7 +110,8 @@ impl Up {
         let internal_url = http_url(internal_at);
         let launcher = launcher(&config, &dir)?;
         let kind = launcher.kind().as_str();
-        let lifecycle_config = lifecycle_config(&config, internal_url.clone());
+        let recordings = open_recordings(&config, &store, &metrics, &shutdown)?;
+        let lifecycle_config = LifecycleConfig { recordings, ..lifecycle_config(&config, internal_url.clone()) };
         let lifecycle = Lifecycle::new(Arc::clone(&store), launcher, lifecycle_config, &metrics, shutdown.clone());
         // Before anything is served: nobody may see a session as running whose runner died with an earlier server.
         lifecycle.recover().await.map_err(part("recovering from an earlier run"))?;
@@ -195,6 +197,19 @@ async fn open_store(dir: &DataDir) -> Result<Arc<dyn Store>, UpError> {
     database::open(&DatabaseUrl::Sqlite(dir.database()).into(), seal).await.map_err(part("the database"))
 }
 
+fn open_recordings(
+    config: &UpConfig,
+    store: &Arc<dyn Store>,
+    metrics: &Metrics,
+    shutdown: &Shutdown,
+) -> Result<Option<Arc<Recordings>>, UpError> {
+    let Some(settings) = config.recordings.clone() else { return Ok(None) };
+    let settings = settings.within(Retention::default().sessions);
+    Recordings::open(settings, Arc::clone(store), metrics, shutdown.clone())
+        .map(Some)
+        .map_err(part("--recordings (CLISCALE_RECORDINGS)"))
+}
+
 /// Drawing an RSA key takes a while, so it has a thread of its own.
 async fn open_keys(dir: &DataDir) -> Result<Arc<KeyRing>, UpError> {
     let folder = dir.signing_keys();
@@ -249,8 +264,12 @@ fn public_router(
     let (keys, lifecycle) = (Arc::clone(keys), Arc::clone(lifecycle));
     let jwks = Arc::new(OwnKeys(Arc::clone(&keys)));
     let controller = Controller::new(controller_config, Arc::clone(store), keys, lifecycle, metrics, shutdown.clone());
-    let tokens: Option<Arc<dyn ViewerTokens>> = Some(Arc::new(OwnTokens(controller.clone())));
-    let gateway = Gateway::new(gateway_config, Arc::clone(store), jwks, tokens, metrics, shutdown.clone());
+    // Never shown outside of this process.
+    let own_token = Secret::new(uuid::Uuid::new_v4().simple().to_string());
+    let link = LocalLink::new(controller.gateway_router(own_token.clone()), &own_token);
+    let from_controller =
+        FromController { viewer_tokens: Some(Arc::new(OwnTokens(controller.clone()))), link: Some(Arc::new(link)) };
+    let gateway = Gateway::new(gateway_config, Arc::clone(store), jwks, from_controller, metrics, shutdown.clone());
     controller.public_router().merge(gateway.router())
 }
 

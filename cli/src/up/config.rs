@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use controller::recording::RecordingSettings;
 use gateway::Origin;
 use service::config::PerMinute;
 use service::telemetry::LogFormat;
@@ -42,6 +43,8 @@ pub struct UpConfig {
     pub launcher: LauncherChoice,
     pub linger: Duration,
     pub keep_workspaces: bool,
+    /// `None`: nothing is recorded.
+    pub recordings: Option<RecordingSettings>,
     pub demo: bool,
 }
 
@@ -53,6 +56,7 @@ impl UpConfig {
             listen: any_port,
             admin_listen: any_port,
             expose: false,
+            recordings: RecordingSettings::in_data_dir(&data_dir),
             data_dir,
             work_dir: None,
             create_rate: None,

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use clap::Args;
 use clap::builder::FalseyValueParser;
+use controller::recording::{RecordingFlags, RecordingSettings};
 use gateway::Origin;
 use service::config::PerMinute;
 use service::telemetry::LogFormat;
@@ -82,6 +83,8 @@ pub struct UpFlags {
     /// Keep sessions' folders after their end
     #[arg(long, env = "CLISCALE_KEEP_WORKSPACES", value_parser = FalseyValueParser::new())]
     keep_workspaces: bool,
+    #[command(flatten)]
+    recordings: RecordingFlags,
     /// text or json, on standard error
     #[arg(long, value_name = "FORMAT", env = "CLISCALE_LOG_FORMAT", default_value = "text")]
     log_format: String,
@@ -110,6 +113,8 @@ impl UpFlags {
         let embed_origins = self.origins(&mut settings);
         let launcher = self.launcher(&mut settings);
         let linger = settings.read_range("--linger-secs", &self.linger_secs, 0, 3600);
+        let kept = data_dir.as_deref().and_then(RecordingSettings::in_data_dir);
+        let recordings = self.recordings.read(&mut settings, kept);
         let format = settings.read::<LogFormat>("--log-format", &self.log_format);
         settings.finish(|| {
             let config = UpConfig {
@@ -128,6 +133,7 @@ impl UpFlags {
                 launcher: launcher?,
                 linger: Duration::from_secs(linger?),
                 keep_workspaces: self.keep_workspaces,
+                recordings: recordings?,
                 demo: self.demo,
             };
             Some((config, LogSettings { format: format?, filter: self.log.clone() }))

@@ -116,17 +116,19 @@ impl Controller {
         self.entry(&session, token, addresses).await
     }
 
-    /// Draws and stores a token for a session that can still be entered.
+    /// Draws and stores a token for a session that can still be entered, or whose recording can be watched.
     pub(super) async fn further_token(&self, session: &SessionRecord, role: Role) -> Result<NewToken, Problem> {
         if role == Role::Viewer && session.wire == session::frames::Wire::Tty {
             let detail = "this session's backend is a stock ttyd, which cannot keep a viewer from typing";
             return Err(Problem::new(ProblemType::ViewerUnsupported, detail));
         }
-        // The result stays readable for as long as the runner is there.
+        // The result stays readable for as long as the runner is there, and its recording longer than that.
         let gone = || Problem::new(ProblemType::SessionEnded, "the session has ended and its terminal is gone");
         if session.state().is_ended() {
             let route = self.0.store.route(session.id).await?;
-            route.and_then(|route| route.address).ok_or_else(gone)?;
+            if route.and_then(|route| route.address).is_none() && !self.is_recorded(session.id).await {
+                return Err(gone());
+            }
         }
         let token = new_token(role, Time::now())?;
         if !self.0.store.add_token(session.id, token.clone()).await? {

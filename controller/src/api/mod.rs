@@ -3,11 +3,13 @@
 mod attempts;
 mod create;
 mod docs;
+mod extend;
 mod idempotency;
 mod list;
 mod metrics;
 pub mod openapi;
 mod read;
+mod recording;
 mod sessions;
 mod share;
 mod view;
@@ -118,6 +120,9 @@ impl Controller {
             .route("/api/sessions", post(sessions::create_session).get(sessions::list_sessions))
             .route("/api/sessions/{id}", get(sessions::show_session).delete(sessions::end_session))
             .route("/api/sessions/{id}/tokens", post(sessions::mint_token))
+            .route("/api/sessions/{id}/extend", post(extend::extend_session))
+            .route("/api/sessions/{id}/recording", get(recording::show_recording))
+            .route("/api/sessions/{id}/log", get(recording::show_log))
             .layer(DefaultBodyLimit::max(MAX_BODY))
             .layer(middleware::map_response(forbid_storing));
         let documents = Router::new().route("/.well-known/jwks.json", get(docs::show_jwks)).merge(docs::router());

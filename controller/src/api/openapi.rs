@@ -32,6 +32,9 @@ enum Content {
     Json,
     Html,
     Text,
+    Asciicast,
+    /// Text or bytes.
+    Log,
 }
 
 struct Parameter {
@@ -60,7 +63,7 @@ const fn open(path: &'static str, id: &'static str, summary: &'static str, conte
     let answers: &'static [(u16, &'static str, Content)] = match content {
         Content::Html => &[(200, "A page", Content::Html)],
         Content::Text => &[(200, "Text", Content::Text)],
-        Content::Json | Content::Schema(_) => &[(200, "JSON", Content::Json)],
+        Content::Json | Content::Schema(_) | Content::Asciicast | Content::Log => &[(200, "JSON", Content::Json)],
     };
     Operation {
         method: "get",
@@ -167,6 +170,65 @@ pub const OPERATIONS: &[Operation] = &[
             P::Unavailable,
         ],
     },
+    Operation {
+        method: "post",
+        path: "/api/sessions/{id}/extend",
+        id: "extendSession",
+        summary: "Let a session live longer, within its max_ttl_seconds. A deadline that is later already stays.",
+        bearer: Bearer::ApiKey,
+        body: Some("ExtendSession"),
+        parameters: &[ID],
+        answers: &[(200, "The session, with its new expiresAt", Content::Schema("SessionView"))],
+        problems: &[
+            P::InvalidRequest,
+            P::Unauthorized,
+            P::SessionUnknown,
+            P::Conflict,
+            P::PayloadTooLarge,
+            P::UnsupportedMediaType,
+            P::ValidationFailed,
+            P::Unavailable,
+        ],
+    },
+    Operation {
+        method: "get",
+        path: "/api/sessions/{id}/recording",
+        id: "showRecording",
+        summary: "What the session's terminal showed, as asciicast v3; while it runs, what there is so far.",
+        bearer: Bearer::ApiKey,
+        body: None,
+        parameters: &[
+            ID,
+            Parameter {
+                name: "Range",
+                place: "header",
+                about: "One range of bytes.",
+                schema: r#"{"type":"string","example":"bytes=0-1023"}"#,
+                many: false,
+            },
+        ],
+        answers: &[(200, "The recording", Content::Asciicast), (206, "The range of it", Content::Asciicast)],
+        problems: &[P::Unauthorized, P::SessionUnknown, P::RecordingNotFound, P::RangeNotSatisfiable, P::Unavailable],
+    },
+    Operation {
+        method: "get",
+        path: "/api/sessions/{id}/log",
+        id: "showLog",
+        summary: "What the session printed, out of its recording, also after its end.",
+        bearer: Bearer::ApiKey,
+        body: None,
+        parameters: &[
+            ID,
+            query(
+                "format",
+                "text: line by line as it was read; raw: the bytes that the terminal got.",
+                r#"{"type":"string","enum":["text","raw"],"default":"text"}"#,
+                false,
+            ),
+        ],
+        answers: &[(200, "The log", Content::Log)],
+        problems: &[P::InvalidRequest, P::Unauthorized, P::SessionUnknown, P::RecordingNotFound, P::Unavailable],
+    },
     open(
         "/.well-known/jwks.json",
         "showKeys",
@@ -197,27 +259,48 @@ pub const OPERATIONS: &[Operation] = &[
 ];
 
 /// What pages and programs ask gateways for, on the same address.
-pub const GATEWAY_OPERATIONS: &[Operation] = &[Operation {
-    method: "post",
-    path: "/ws/{id}/share",
-    id: "shareSession",
-    summary: "Give a one-time link to watch with. For operators' pages: the bearer token is the pageToken of a terminal \
+pub const GATEWAY_OPERATIONS: &[Operation] = &[
+    Operation {
+        method: "post",
+        path: "/ws/{id}/share",
+        id: "shareSession",
+        summary: "Give a one-time link to watch with. For operators' pages: the bearer token is the pageToken of a terminal \
               connection.",
-    bearer: Bearer::PageToken,
-    body: None,
-    parameters: &[ID],
-    answers: &[(200, "A way to watch, once", Content::Schema("SharedLink"))],
-    problems: &[
-        P::InvalidRequest,
-        P::PageTokenInvalid,
-        P::Forbidden,
-        P::ShareForbidden,
-        P::ViewerUnsupported,
-        P::SessionEnded,
-        P::RateLimited,
-        P::Unavailable,
-    ],
-}];
+        bearer: Bearer::PageToken,
+        body: None,
+        parameters: &[ID],
+        answers: &[(200, "A way to watch, once", Content::Schema("SharedLink"))],
+        problems: &[
+            P::InvalidRequest,
+            P::PageTokenInvalid,
+            P::Forbidden,
+            P::ShareForbidden,
+            P::ViewerUnsupported,
+            P::SessionEnded,
+            P::RateLimited,
+            P::Unavailable,
+        ],
+    },
+    Operation {
+        method: "post",
+        path: "/ws/{id}/extend",
+        id: "extendTerminal",
+        summary: "Let a session live longer, within its max_ttl_seconds. For operators' pages: the bearer token is the pageToken \
+              of a terminal connection.",
+        bearer: Bearer::PageToken,
+        body: Some("ExtendTerminal"),
+        parameters: &[ID],
+        answers: &[(200, "Its deadline now, and the latest that it can have", Content::Schema("Extended"))],
+        problems: &[
+            P::InvalidRequest,
+            P::PageTokenInvalid,
+            P::Forbidden,
+            P::Conflict,
+            P::ValidationFailed,
+            P::Unavailable,
+        ],
+    },
+];
 
 /// Every documented route of the public address.
 pub fn all() -> impl Iterator<Item = &'static Operation> {
@@ -305,6 +388,11 @@ impl Content {
             Content::Json => json!({"application/json": {"schema": {"type": "object"}}}),
             Content::Html => json!({"text/html": {"schema": {"type": "string"}}}),
             Content::Text => json!({"text/plain": {"schema": {"type": "string"}}}),
+            Content::Asciicast => json!({session::recording::MEDIA_TYPE: {"schema": {"type": "string"}}}),
+            Content::Log => json!({
+                "text/plain": {"schema": {"type": "string"}},
+                "application/octet-stream": {"schema": {"type": "string", "format": "binary"}}
+            }),
         }
     }
 }

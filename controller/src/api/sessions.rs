@@ -124,7 +124,7 @@ pub async fn mint_token(State(controller): State<Controller>, id: IdPath, reques
     Ok(json(StatusCode::CREATED, &entry))
 }
 
-async fn find_session(controller: &Controller, id: IdPath) -> Result<SessionRecord, Problem> {
+pub async fn find_session(controller: &Controller, id: IdPath) -> Result<SessionRecord, Problem> {
     controller.0.store.session(session_id(id)?).await?.ok_or_else(unknown_session)
 }
 

@@ -4,24 +4,37 @@
 use axum::Router;
 use axum::extract::State;
 use axum::response::Response;
-use axum::routing::post;
+use axum::routing::{get, post};
 use http::{HeaderMap, StatusCode};
 use service::Problem;
-use session::gateway_api::{VIEWER_TOKENS, ViewerToken};
+use session::gateway_api::{EXTEND, LOG, RECORDING, VIEWER_TOKENS, ViewerToken};
 use session::{ProblemType, Role, Secret, SessionId};
 use subtle::ConstantTimeEq;
 
+use super::extend::extend_for_gateway;
+use super::recording::{log_for_gateway, recording_for_gateway};
 use super::sessions::{IdPath, session_id, unknown_session, whole};
 use super::{Controller, forbid_storing, json};
 use crate::auth;
 
 /// Who asked, as the audit trail names them.
-const GATEWAY: &str = "gateway";
+pub(super) const GATEWAY: &str = "gateway";
 
 #[derive(Clone)]
-struct ForGateways {
-    controller: Controller,
+pub(super) struct ForGateways {
+    pub controller: Controller,
     token: Secret,
+}
+
+impl ForGateways {
+    pub fn admit(&self, headers: &HeaderMap) -> Result<(), Problem> {
+        let shown = auth::bearer_of(headers).unwrap_or_default();
+        if bool::from(shown.as_bytes().ct_eq(self.token.expose().as_bytes())) {
+            return Ok(());
+        }
+        tracing::warn!("somebody who is no gateway of ours asked for what gateways get");
+        Err(Problem::new(ProblemType::Unauthorized, "no gateway has this token"))
+    }
 }
 
 impl Controller {
@@ -29,6 +42,9 @@ impl Controller {
     pub fn gateway_router(&self, token: Secret) -> Router {
         Router::new()
             .route(VIEWER_TOKENS, post(mint_viewer_token))
+            .route(EXTEND, post(extend_for_gateway))
+            .route(RECORDING, get(recording_for_gateway))
+            .route(LOG, get(log_for_gateway))
             .layer(axum::middleware::map_response(forbid_storing))
             .with_state(ForGateways { controller: self.clone(), token })
     }
@@ -52,11 +68,7 @@ async fn mint_viewer_token(
     id: IdPath,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let shown = auth::bearer_of(&headers).unwrap_or_default();
-    if !bool::from(shown.as_bytes().ct_eq(state.token.expose().as_bytes())) {
-        tracing::warn!("somebody who is no gateway of ours asked for a viewer's token");
-        return Err(Problem::new(ProblemType::Unauthorized, "no gateway has this token"));
-    }
+    state.admit(&headers)?;
     let id = session_id(id)?;
     let token = whole(async move { state.controller.viewer_token(id).await }).await?;
     Ok(json(StatusCode::CREATED, &token))

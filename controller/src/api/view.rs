@@ -11,6 +11,7 @@ use crate::lifecycle::Lifecycle;
 
 pub fn session_view(session: SessionRecord, lifecycle: &Lifecycle) -> SessionView {
     let workspace = session.runner.and_then(|runner| lifecycle.workspace(runner));
+    let max_expires_at = session.max_expires_at().to_string();
     let (state, stage) = (session.state(), session.stage);
     let ended = session.ended;
     SessionView {
@@ -24,6 +25,7 @@ pub fn session_view(session: SessionRecord, lifecycle: &Lifecycle) -> SessionVie
         started_at: session.started_at.map(|time| time.to_string()),
         ended_at: session.ended_at.map(|time| time.to_string()),
         expires_at: session.expires_at.to_string(),
+        max_expires_at: Some(max_expires_at),
         end_reason: ended.as_ref().map(|ended| ended.reason),
         exit_code: ended.as_ref().and_then(|ended| ended.exit_code),
         signal: ended.as_ref().and_then(|ended| ended.signal.clone()),

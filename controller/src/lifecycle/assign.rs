@@ -10,11 +10,12 @@ use backon::{ExponentialBuilder, Retryable};
 use session::RunnerId;
 use session::Stage;
 use session::runner_api::Assign;
-use store::{Advance, Assignment, StoreError, Time};
+use store::{Advance, Assignment, SessionRecord, StoreError, Time};
 
 use super::Lifecycle;
 use super::busy::Work;
 use super::client::CallError;
+use super::deadline::millis_until;
 use crate::fault::{self, Point};
 
 /// Times that a runner may be found unreachable: with the growing pauses between them about a second and a half.
@@ -82,21 +83,23 @@ impl Lifecycle {
     /// One attempt, while the session still waits for this runner.
     async fn send(&self, assignment: &Assignment) -> Result<(), CallError> {
         let now = self.store.session(assignment.session.id).await;
+        let mut expires_at = assignment.session.expires_at;
         // A database that is away keeps no runner from being assigned: the runner's secret and the epoch decide.
         if let Ok(now) = now {
-            let waits = now.is_some_and(|now| now.epoch == assignment.session.epoch && now.stage == Stage::Queued);
-            if !waits {
-                return Err(CallError::MovedOn);
-            }
+            let waits = |now: &SessionRecord| now.epoch == assignment.session.epoch && now.stage == Stage::Queued;
+            let Some(now) = now.filter(waits) else { return Err(CallError::MovedOn) };
+            // It may have been extended meanwhile.
+            expires_at = now.expires_at;
         }
-        let left = assignment.session.expires_at.duration_since(Time::now());
         let assign = Assign {
             session: assignment.session.id,
             epoch: assignment.session.epoch,
             spec: assignment.session.spec.clone(),
             secrets: assignment.secrets.clone(),
-            deadline_ms: u64::try_from(left.as_millis()).unwrap_or(0),
+            deadline_ms: millis_until(expires_at),
+            max_deadline_ms: Some(millis_until(assignment.session.max_expires_at())),
             fetch: self.config.fetch.clone(),
+            recording: self.recordings().and_then(|recordings| recordings.policy(assignment.session.spec.record)),
         };
         self.client.assign(&assignment.address, &assignment.runner_secret, &assign).await
     }

@@ -21,6 +21,7 @@ use subtle::ConstantTimeEq;
 
 use super::Lifecycle;
 use crate::fault::{self, Point};
+use crate::recording::Taking;
 
 /// A report's largest part is the sentence about the end.
 const MAX_BODY: usize = 64 * 1024;
@@ -43,6 +44,7 @@ impl Lifecycle {
             .route("/internal/runners/{id}/heartbeat", post(note_heartbeat))
             .layer(DefaultBodyLimit::max(MAX_BODY))
             .with_state(Arc::clone(self))
+            .merge(Taking { recordings: self.recordings().cloned(), sessions: Arc::clone(&self.store) }.router())
     }
 }
 
@@ -143,7 +145,8 @@ async fn note_heartbeat(
     let heartbeat: Heartbeat = read(&body)?;
     if let Some(session) = heartbeat.session {
         // A runner that lingers after its session's end still has it.
-        lifecycle.own_session(id, session, heartbeat.epoch).await?;
+        let session = lifecycle.own_session(id, session, heartbeat.epoch).await?;
+        lifecycle.repeat_deadline(&session);
     }
     lifecycle.heartbeats.note(Beat { runner: id, operators: heartbeat.operators, quiet_ms: heartbeat.quiet_ms });
     Ok(StatusCode::NO_CONTENT)

@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::StatusCode;
 use reqwest::redirect::Policy;
 use session::Secret;
-use session::runner_api::{Assign, End};
+use session::runner_api::{Assign, End, MoveDeadline};
 
 use super::config::Timing;
 
@@ -65,6 +65,11 @@ impl RunnerClient {
     pub async fn end(&self, address: &str, secret: &Secret, end: &End) -> Result<(), CallError> {
         let url = url(address, "end")?;
         self.call(self.http.post(url).json(end), secret, self.tell_timeout).await
+    }
+
+    pub async fn move_deadline(&self, address: &str, secret: &Secret, moved: &MoveDeadline) -> Result<(), CallError> {
+        let url = url(address, "deadline")?;
+        self.call(self.http.put(url).json(moved), secret, self.tell_timeout).await
     }
 
     /// Whether this runner answers there, and no other.

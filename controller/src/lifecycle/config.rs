@@ -1,11 +1,14 @@
 //! What the lifecycle is set to, and how long it waits for what.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use session::AllowedHosts;
 use session::runner_api::FetchPolicy;
 use store::Retention;
 use url::Url;
+
+use crate::recording::Recordings;
 
 #[derive(Debug, Clone)]
 pub struct LifecycleConfig {
@@ -18,6 +21,8 @@ pub struct LifecycleConfig {
     /// How long a runner stays after its session's end by itself, as it was told at its launch.
     pub linger: Duration,
     pub retention: Retention,
+    /// `None`: nothing is recorded.
+    pub recordings: Option<Arc<Recordings>>,
     pub timing: Timing,
 }
 
@@ -29,6 +34,7 @@ impl LifecycleConfig {
             boot_deadline: Duration::from_secs(30),
             linger: Duration::from_secs(60),
             retention: Retention::default(),
+            recordings: None,
             timing: Timing::default(),
         }
     }

@@ -84,8 +84,12 @@ impl Lifecycle {
             tracing::error!(%runner, %error, "a runner could not be destroyed");
             return;
         }
-        // Logged by `persist`.
-        let _ = self.persist("runner_gone", || self.store.runner_gone(runner, Time::now())).await;
+        // An error was logged by `persist`.
+        let gone = self.persist("runner_gone", || self.store.runner_gone(runner, Time::now())).await;
+        if let (Ok(Some(session)), Some(recordings)) = (gone, self.recordings()) {
+            // It has no secret any more that it could send more with.
+            recordings.settle(session);
+        }
     }
 
     /// Ends every session and waits until their runners are gone, within `deadline`: the stop of a server that owns

@@ -10,6 +10,7 @@ mod busy;
 mod calls;
 mod client;
 mod config;
+mod deadline;
 mod finish;
 mod heartbeats;
 mod metrics;
@@ -32,6 +33,7 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::time::MissedTickBehavior;
 
 use crate::launcher::{Launcher, LauncherKind, Unavailable};
+use crate::recording::Recordings;
 use busy::Busy;
 use client::RunnerClient;
 use heartbeats::Heartbeats;
@@ -127,12 +129,19 @@ impl Lifecycle {
         self.reconcile_without_grace().await
     }
 
-    /// Starts the reconciler, pruning, the heartbeats' writer, and listening to the launcher, until shutdown.
+    pub fn recordings(&self) -> Option<&Arc<Recordings>> {
+        self.config.recordings.as_ref()
+    }
+
+    /// Starts the reconciler, pruning, the recordings' sweep, the heartbeats' writer, and listening to the launcher, until shutdown.
     pub fn run(self: &Arc<Self>) {
         let lifecycle = Arc::clone(self);
         self.spawn(async move { lifecycle.keep_reconciling().await });
         let lifecycle = Arc::clone(self);
         self.spawn(async move { lifecycle.keep_pruning().await });
+        if let Some(recordings) = self.recordings() {
+            recordings.run();
+        }
         let lifecycle = Arc::clone(self);
         self.spawn(async move { lifecycle.listen_to_news().await });
         // Not stopped by shutdown but told of it, so that it writes what it holds.

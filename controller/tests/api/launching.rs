@@ -54,7 +54,7 @@ pub async fn start() -> (Stack, Arc<Engine>) {
     (Stack::with(Options { launcher, ..Options::default() }).await, engine)
 }
 
-async fn add_standby(store: &dyn Store) -> RunnerId {
+pub async fn add_standby(store: &dyn Store) -> RunnerId {
     let (id, boot_token) = (RunnerId::new(), Digest::of(b"token"));
     store.add_runner(NewRunner { id, boot_token }, Time::now()).await.unwrap();
     let call = RunnerCall { id, boot_token, secret: Secret::new("5".repeat(64)), address: "127.0.0.1:1".to_owned() };

@@ -12,6 +12,7 @@ use controller::auth::{BootstrapKey, ensure_bootstrap_key};
 use controller::keys::KeyRing;
 use controller::launcher::{Launcher, StaticLauncher};
 use controller::lifecycle::{Lifecycle, LifecycleConfig};
+use controller::recording::{RecordingSettings, Recordings};
 use controller::{Controller, ControllerConfig};
 use http::{HeaderMap, Method, Request, StatusCode};
 use serde_json::{Value, json};
@@ -35,6 +36,8 @@ pub struct Options {
     pub publish_delay: Duration,
     /// Left out: a fixed backend.
     pub launcher: Option<Arc<dyn Launcher>>,
+    /// Left out: nothing is recorded.
+    pub recordings: Option<RecordingSettings>,
 }
 
 impl Default for Options {
@@ -42,7 +45,7 @@ impl Default for Options {
         let roomy = PerMinute(1_000_000);
         let config =
             ControllerConfig { create_rate: roomy, loopback_create_rate: roomy, ..ControllerConfig::default() };
-        Self { config, publish_delay: controller::keys::PUBLISH_DELAY, launcher: None }
+        Self { config, publish_delay: controller::keys::PUBLISH_DELAY, launcher: None, recordings: None }
     }
 }
 
@@ -50,7 +53,8 @@ pub struct Stack {
     pub store: Arc<dyn Store>,
     pub key: String,
     pub metrics: Metrics,
-    /// The internal port, as far as it is for gateways.
+    pub lifecycle: Arc<Lifecycle>,
+    /// The internal port.
     internal: Router,
     router: Router,
     shutdown: Shutdown,
@@ -114,19 +118,30 @@ impl Stack {
         let fetch = FetchPolicy { allowed_hosts: AllowedHosts::any(), allow_private: false, allow_local: false };
         let internal = Url::parse("http://127.0.0.1:1").unwrap();
         let launcher = options.launcher.unwrap_or_else(|| Arc::new(StaticLauncher::new("127.0.0.1:7681")));
-        let lifecycle = Lifecycle::new(
-            Arc::clone(&store),
-            launcher,
-            LifecycleConfig::new(fetch, internal),
-            &metrics,
-            shutdown.clone(),
-        );
-        let parts = (Arc::clone(&store), keys, lifecycle);
+        let recordings = options
+            .recordings
+            .map(|settings| Recordings::open(settings, Arc::clone(&store), &metrics, shutdown.clone()).unwrap());
+        let config = LifecycleConfig { recordings, ..LifecycleConfig::new(fetch, internal) };
+        let lifecycle = Lifecycle::new(Arc::clone(&store), launcher, config, &metrics, shutdown.clone());
+        let parts = (Arc::clone(&store), keys, Arc::clone(&lifecycle));
         let controller = Controller::new(options.config, parts.0, parts.1, parts.2, &metrics, shutdown.clone());
-        let internal = controller.gateway_router(Secret::new(GATEWAY_TOKEN));
+        let internal = controller.gateway_router(Secret::new(GATEWAY_TOKEN)).merge(lifecycle.internal_router());
         let health = service::HealthState::new(Arc::clone(&store), shutdown.token());
         let router = controller.public_router().merge(health.router());
-        Self { store, key, metrics, internal, router, shutdown, dir }
+        Self { store, key, metrics, lifecycle, internal, router, shutdown, dir }
+    }
+
+    /// Another controller on the same database.
+    pub async fn twin(&self, options: Options) -> Self {
+        Self::inside(Arc::clone(&self.dir), options).await
+    }
+
+    /// What a metric stands at.
+    pub async fn metric(&self, line: &str) -> f64 {
+        let request = Request::get("/metrics").body(Body::empty()).unwrap();
+        let text = Self::answer(self.metrics.router(), request).await.text;
+        let found = text.lines().find_map(|shown| shown.strip_prefix(line)?.strip_prefix(' '));
+        found.map_or(0.0, |value| value.parse().unwrap())
     }
 
     /// The same folder, as a new start finds it.

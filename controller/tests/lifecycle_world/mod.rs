@@ -349,6 +349,8 @@ pub async fn commit(store: &SqliteStore, placement: Placement, at: Time, ttl: i6
             idle_secs: 1,
             in_place: false,
             share: true,
+            max_ttl_secs: 86_400,
+            record: Default::default(),
         },
         secrets,
         api_key: ApiKeyId::new(),

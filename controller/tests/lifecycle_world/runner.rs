@@ -1,7 +1,7 @@
 //! A runner as the controller sees it: it calls home, takes an assignment as it was told to, reports, and ends.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use axum::extract::State;
@@ -10,7 +10,7 @@ use axum::{Json, Router};
 use controller::launcher::Launch;
 use http::{HeaderMap, StatusCode};
 use serde_json::json;
-use session::runner_api::{Assign, End, PROTOCOL_VERSION};
+use session::runner_api::{Assign, End, MoveDeadline, PROTOCOL_VERSION};
 use session::{EndReason, Ended, RunnerId, SessionId, Stage};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -42,6 +42,10 @@ pub struct Seen {
     pub held: Mutex<Option<Assign>>,
     pub assigns: Mutex<Vec<(SessionId, u64)>>,
     pub ended: Mutex<Option<EndReason>>,
+    /// Deadlines that it moved its timer to.
+    pub deadlines: Mutex<Vec<MoveDeadline>>,
+    /// It fails to take deadlines as long as this is set.
+    pub fails: AtomicBool,
     /// Times that it was asked whether it is well.
     pub asked: AtomicUsize,
     secret: String,
@@ -69,7 +73,7 @@ impl FakeRunner {
         runner.seen = Arc::new(Seen { answers: Mutex::new(answers.into()), secret, ..Seen::default() });
         let router =
             Router::new().route("/assign", put(assign)).route("/end", post(end)).route("/healthz", get(show_health));
-        let router = router.with_state(Arc::clone(&runner.seen));
+        let router = router.route("/deadline", put(move_deadline)).with_state(Arc::clone(&runner.seen));
         tokio::spawn(service::serve(listener, router, service::ServeLimits::default(), runner.stop.clone()));
         (runner, address)
     }
@@ -169,4 +173,16 @@ async fn end(State(seen): State<Arc<Seen>>, Json(end): Json<End>) -> StatusCode 
     }
     *seen.ended.lock().unwrap() = Some(end.reason);
     StatusCode::ACCEPTED
+}
+
+async fn move_deadline(State(seen): State<Arc<Seen>>, Json(moved): Json<MoveDeadline>) -> StatusCode {
+    if seen.fails.load(Ordering::SeqCst) {
+        return StatusCode::SERVICE_UNAVAILABLE;
+    }
+    let meant = |held: &Assign| (held.session, held.epoch) == (moved.session, moved.epoch);
+    if !seen.held.lock().unwrap().as_ref().is_some_and(meant) {
+        return StatusCode::CONFLICT;
+    }
+    seen.deadlines.lock().unwrap().push(moved);
+    StatusCode::NO_CONTENT
 }

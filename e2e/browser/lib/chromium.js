@@ -18,8 +18,10 @@ const FLAGS = [
 export const noChromium = !existsSync(PATH) && process.env.CI !== 'true' ? `no Chromium at ${PATH} (apt-get install chromium, or set CHROMIUM)` : false;
 
 /** `hosts` maps names, as in an address, to ports on this machine: `{'term.test': 8080}`. */
-export function launch({ hosts = {} } = {}) {
+export function launch({ hosts = {}, webgl = true } = {}) {
   const rules = Object.entries(hosts).map(([name, port]) => `MAP ${name}:80 127.0.0.1:${port}`);
-  const args = rules.length > 0 ? [...FLAGS, `--host-resolver-rules=${rules.join(',')}`] : FLAGS;
+  const args = [...FLAGS];
+  if (rules.length > 0) args.push(`--host-resolver-rules=${rules.join(',')}`);
+  if (!webgl) args.push('--disable-3d-apis');
   return chromium.launch({ executablePath: PATH, args });
 }

@@ -1,10 +1,10 @@
 // What axe finds in the page, in each of its states, at a desk and on a phone, dark and light: nothing serious.
 
 import assert from 'node:assert/strict';
-import { after, before, describe, test } from 'node:test';
+import { describe, test } from 'node:test';
 import axe from 'axe-core';
-import { launch, noChromium } from '../lib/chromium.js';
-import { Cliscale } from '../lib/cliscale.js';
+import { noChromium } from '../lib/chromium.js';
+import { stage } from '../lib/stage.js';
 import { TerminalPage, until } from '../lib/terminal-page.js';
 
 const QUESTION = /Shall I go ahead\?/;
@@ -19,17 +19,7 @@ const LOOKS = [
 const COPYING = `echo ready; read -r line; printf '\\033]52;c;aGVsbG8=\\007'; read -r line`;
 
 describe('axe', { skip: noChromium }, () => {
-  let server;
-  let browser;
-
-  before(async () => {
-    server = await Cliscale.start();
-    browser = await launch();
-  });
-  after(async () => {
-    await browser?.close();
-    await server?.stop();
-  });
+  const on = stage();
 
   /** Nothing that axe calls serious or critical. Text that the program asked to be faint (SGR 2) is left out: it is. */
   async function isAccessible(terminal, state) {
@@ -44,8 +34,8 @@ describe('axe', { skip: noChromium }, () => {
 
   for (const [name, options] of LOOKS) {
     test(`finds nothing serious ${name}: running, with each dialog, shared, and at the end`, async () => {
-      const session = await server.create();
-      const terminal = await TerminalPage.open(browser, session.terminalUrl, options);
+      const session = await on.server.create();
+      const terminal = await TerminalPage.open(on.browser, session.terminalUrl, options);
       await terminal.shows(QUESTION);
       await terminal.reaches(({ presence }) => presence?.holds, 'with the keyboard');
       await isAccessible(terminal, 'running');
@@ -68,10 +58,10 @@ describe('axe', { skip: noChromium }, () => {
       await isAccessible(terminal, 'sharing');
       await page.locator('#share-close').click();
 
-      const second = await TerminalPage.open(browser, await server.link(session.sessionId, 'operator'), options);
+      const second = await TerminalPage.open(on.browser, await on.server.link(session.sessionId, 'operator'), options);
       await second.says('#keyboard');
       await isAccessible(second, 'somebody else has the keyboard');
-      const viewer = await TerminalPage.open(browser, await server.link(session.sessionId, 'viewer'), options);
+      const viewer = await TerminalPage.open(on.browser, await on.server.link(session.sessionId, 'viewer'), options);
       await viewer.says('#role');
       await viewer.shows(QUESTION);
       await isAccessible(viewer, 'watching');
@@ -82,17 +72,54 @@ describe('axe', { skip: noChromium }, () => {
       await isAccessible(terminal, 'ended');
       await terminal.close();
 
-      const stranger = await TerminalPage.open(browser, session.terminalUrl, options);
+      const stranger = await TerminalPage.open(on.browser, session.terminalUrl, options);
       await stranger.says('#card');
       await isAccessible(stranger, 'refused');
       await stranger.close();
     });
   }
 
+  for (const [name, options] of LOOKS) {
+    test(`finds nothing serious ${name}: files, a session that ends soon, and its recording`, async () => {
+      const session = await on.server.create({ install_cmd: '', command: 'echo ready; echo x > x.txt; read -r line', ttl_seconds: 200, max_ttl_seconds: 3_600 });
+      const terminal = await TerminalPage.open(on.browser, session.terminalUrl, options);
+      const { page } = terminal;
+      await terminal.shows(/ready/);
+      await terminal.says('#time');
+      await isAccessible(terminal, 'a session that ends soon');
+      await page.locator('#menu').click();
+      await isAccessible(terminal, 'the menu of an operator with more time to have');
+      await page.locator('#menu-files').click();
+      await isAccessible(terminal, 'files');
+      const [chooser] = await Promise.all([page.waitForEvent('filechooser'), page.locator('#files-choose').click()]);
+      await chooser.setFiles(['x.txt', 'y.txt'].map((file) => ({ name: file, mimeType: 'text/plain', buffer: Buffer.from('z') })));
+      await terminal.says('#transfer-question');
+      await isAccessible(terminal, 'asked about a file');
+      await page.getByRole('button', { name: 'Cancel' }).click();
+      await until(async () => /Cancelled/.test(await terminal.says('#transfer')), () => terminal.says('#transfer'));
+      await isAccessible(terminal, 'cancelled');
+
+      await page.locator('#menu').click();
+      const [tab] = await Promise.all([page.context().waitForEvent('page'), page.locator('#menu-watch').click()]);
+      const player = new TerminalPage(tab);
+      await until(async () => {
+        const again = tab.locator('#card-button');
+        if (await again.isVisible()) await again.click();
+        return /ready/.test(await tab.evaluate(() => window.__cliscale?.text() ?? ''));
+      }, () => player.says('main'));
+      await isAccessible(player, 'a recording');
+      await terminal.close();
+      const stranger = await TerminalPage.open(on.browser, tab.url(), options);
+      await stranger.says('#card');
+      await isAccessible(stranger, 'a recording that is not shown');
+      await stranger.close();
+    });
+  }
+
   for (const [name, options] of LOOKS.slice(0, 3)) {
     test(`finds nothing serious ${name}: asked about the clipboard, typed to, and without a network`, async () => {
-      const session = await server.create({ install_cmd: '', command: COPYING });
-      const terminal = await TerminalPage.open(browser, session.terminalUrl, options);
+      const session = await on.server.create({ install_cmd: '', command: COPYING });
+      const terminal = await TerminalPage.open(on.browser, session.terminalUrl, options);
       await terminal.shows(/ready/);
       await terminal.reaches(({ presence }) => presence?.holds, 'with the keyboard');
       await terminal.type('\n');

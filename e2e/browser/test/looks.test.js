@@ -1,19 +1,16 @@
 // What the page looks like at a desk and on a phone: it fits, and pictures are kept in shots/ for a person to look at.
 
 import assert from 'node:assert/strict';
-import { cp, mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { cp, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { after, before, describe, test } from 'node:test';
 import { launch, noChromium } from '../lib/chromium.js';
 import { Cliscale, SAMPLE_CLI } from '../lib/cliscale.js';
+import { DESK, PHONE, picture, shoot } from '../lib/picture.js';
 import { TerminalPage, until } from '../lib/terminal-page.js';
 
-const SHOTS = fileURLToPath(new URL('../shots/', import.meta.url));
 const QUESTION = /Shall I go ahead\?/;
-const DESK = { viewport: { width: 1280, height: 800 }, colorScheme: 'dark' };
-const PHONE = { viewport: { width: 390, height: 844 }, deviceScaleFactor: 2, isMobile: true, hasTouch: true, colorScheme: 'dark' };
 
 describe('the page’s looks', { skip: noChromium }, () => {
   let server;
@@ -24,7 +21,6 @@ describe('the page’s looks', { skip: noChromium }, () => {
     // A copy: the pictures show where the code came from, which must not be somebody's home.
     code = join(await mkdtemp(join(tmpdir(), 'cliscale-')), 'sample-cli');
     await cp(SAMPLE_CLI, code, { recursive: true, filter: (path) => !path.includes('node_modules') });
-    await mkdir(SHOTS, { recursive: true });
     server = await Cliscale.start();
     browser = await launch();
   });
@@ -33,20 +29,6 @@ describe('the page’s looks', { skip: noChromium }, () => {
     await server?.stop();
     await rm(join(code, '..'), { recursive: true, force: true });
   });
-
-  /** Takes a picture, and checks that nothing has to be scrolled sideways and that the terminal is inside the window. */
-  async function picture(terminal, name) {
-    const { page } = terminal;
-    await terminal.reaches(({ drained }) => drained, 'drained');
-    await page.screenshot({ path: `${SHOTS}${name}.png` });
-    const { width, height } = page.viewportSize();
-    const found = await page.evaluate(() => {
-      const { right, bottom } = document.querySelector('.xterm-screen').getBoundingClientRect();
-      return { scrollWidth: document.documentElement.scrollWidth, scrollHeight: document.documentElement.scrollHeight, right, bottom };
-    });
-    assert.ok(found.scrollWidth <= width && found.scrollHeight <= height, `${name} scrolls: ${JSON.stringify(found)}`);
-    assert.ok(found.right <= width && found.bottom <= height, `${name} is cut: ${JSON.stringify(found)}`);
-  }
 
   async function question(options) {
     const session = await server.create({ code_url: `file://${code}`, install_cmd: 'npm install --loglevel=error' });
@@ -126,6 +108,36 @@ describe('the page’s looks', { skip: noChromium }, () => {
       await terminal.page.locator('#search-text').fill('the');
       await until(async () => /of 4/.test(await terminal.page.locator('#search-count').innerText()), () => 'nothing was found');
       await picture(terminal, `${name}-search`);
+      await terminal.close();
+    }
+  });
+
+  test('with files, near its end, and played again', async () => {
+    for (const [name, options] of [['desk', DESK], ['phone', PHONE]]) {
+      const session = await server.create({ code_url: `file://${code}`, install_cmd: 'npm install --loglevel=error', ttl_seconds: 200, max_ttl_seconds: 3_600 });
+      const terminal = await TerminalPage.open(browser, session.terminalUrl, options);
+      const { page } = terminal;
+      await terminal.shows(QUESTION);
+      await terminal.says('#time');
+      await picture(terminal, `${name}-time`);
+      await page.locator('#menu').click();
+      await page.locator('#menu-files').click();
+      await picture(terminal, `${name}-files`);
+      const [chooser] = await Promise.all([page.waitForEvent('filechooser'), page.locator('#files-choose').click()]);
+      await chooser.setFiles(['package.json', 'notes.md'].map((file) => ({ name: file, mimeType: 'text/plain', buffer: Buffer.from('{}') })));
+      await terminal.says('#transfer-question');
+      await picture(terminal, `${name}-replace`);
+      await page.getByRole('button', { name: 'Keep all' }).click();
+      await terminal.type('exit 0\n');
+      await terminal.says('#end');
+      await server.ended(session.sessionId);
+      await page.locator('#menu').click();
+      const [player] = await Promise.all([page.context().waitForEvent('page'), page.locator('#menu-watch').click()]);
+      await until(async () => QUESTION.test(await player.evaluate(() => window.__cliscale?.text() ?? '')), () => player.locator('body').innerText());
+      await shoot(player, `${name}-recording`);
+      const { width } = player.viewportSize();
+      const edge = await player.evaluate(() => document.querySelector('.bar').lastElementChild.getBoundingClientRect().right);
+      assert.ok(edge <= width, `${name}: the bar is cut at ${edge}`);
       await terminal.close();
     }
   });

@@ -67,7 +67,7 @@ describe('a terminal that has printed more than is kept', { skip: noChromium }, 
     await whole.shows(/in the middle/);
     const late = await TerminalPage.open(browser, await server.link(session.sessionId, 'viewer'));
     await late.shows(/in the middle/);
-    assert.match(await late.says('#notice'), /KiB of output were skipped/);
+    assert.match(await late.says('#lost-text'), /KiB of output were skipped/);
     await same(late, whole);
     assert.equal((await screen(late)).buffer, 'alternate');
 
@@ -85,6 +85,12 @@ describe('a terminal that has printed more than is kept', { skip: noChromium }, 
     await late.shows(/and on\nand on/);
     await same(late, whole);
     whole.isQuiet();
+
+    // What it never got is in the log, in a tab of its own.
+    const [log] = await Promise.all([late.page.context().waitForEvent('page'), late.page.locator('#lost-open').click()]);
+    await until(async () => /\n1\n2\n3\n/.test(await log.locator('body').innerText()), () => log.url());
+    assert.equal(await late.page.locator('#lost').isVisible(), false);
+    late.isQuiet();
     await Promise.all([whole.close(), late.close()]);
   });
 });

@@ -12,7 +12,7 @@ pub const SECRETS: &str = "apiKey.existingSecret=given-api-key,signingKeys.exist
 pub const EXTERNAL: &str = "database.existingSecret=given-database";
 pub const BUNDLED: &str = "postgresql.enabled=true,postgresql.password=given-password";
 /// The names of Secrets that exist beside the chart in some case.
-pub const GIVEN: [&str; 9] = [
+pub const GIVEN: [&str; 10] = [
     "given-api-key",
     "given-signing-keys",
     "given-encryption-key",
@@ -20,6 +20,7 @@ pub const GIVEN: [&str; 9] = [
     "given-database-tls",
     "given-tls",
     "given-registry",
+    "given-bucket",
     // Made by cert-manager, and named by the production profile.
     "cliscale-tls",
     "cliscale-database-tls",
@@ -70,6 +71,15 @@ const OPTIONS: &[(&str, &str)] = &[
         "sessions.createRate=30/min,sessions.maxSessions=1000000,sessions.allowPrivateCodeHosts=true,\
          sessions.allowedCodeDomains[0]=github.com,sessions.allowedCodeDomains[1]=*.example,publicUrl=https://term.example,\
          gateway.embedOrigins[0]=https://app.example,trustedProxyHops=3,sessions.keepHours=87600",
+    ),
+    (
+        "recordings",
+        "recordings.url=s3://bucket/terminals,recordings.existingSecret=given-bucket,recordings.maxBytes=1048576,\
+         recordings.keepHours=24,networkPolicy.recordings.ports[0]=9000,networkPolicy.recordings.cidrs[0]=10.1.2.4/32",
+    ),
+    (
+        "recordings-in-a-folder",
+        "recordings.url=file:///var/lib/cliscale/recordings,recordings.existingClaim=given-claim,controller.replicas=1",
     ),
     (
         "placement",

@@ -27,6 +27,11 @@ fn asked_for(pod: &Value, what: &str) -> BTreeSet<String> {
         for entry in each(&container["env"]) {
             note(&entry["valueFrom"][variable]["name"]);
         }
+        if what == "Secret" {
+            for entry in each(&container["envFrom"]) {
+                note(&entry["secretRef"]["name"]);
+            }
+        }
     }
     if what == "Secret" {
         for entry in each(&pod["spec"]["imagePullSecrets"]) {

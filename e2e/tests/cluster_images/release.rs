@@ -74,7 +74,8 @@ async fn a_release_holds_programs_that_run_and_nothing_that_changes_by_itself() 
         assert_eq!(said.trim(), format!("{program} {version}"));
     }
     if std::env::var_os("CLISCALE_E2E_TOOLS").is_some() {
-        assert!(checked.contains(".tgz: OK"), "no chart: {checked}");
+        assert!(checked.contains(&format!("cliscale-{version}.tgz: OK")), "no chart: {checked}");
     }
+    assert!(checked.contains(&format!("cliscale-terminal-{version}.tgz: OK")), "no npm package: {checked}");
     Ok(())
 }

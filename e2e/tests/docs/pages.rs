@@ -36,8 +36,17 @@ pub fn root() -> PathBuf {
 
 /// Every document that people read.
 pub fn all() -> Vec<Page> {
-    let named =
-        ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "chart/README.md"].map(PathBuf::from);
+    let named = [
+        "README.md",
+        "ARCHITECTURE.md",
+        "CONTRIBUTING.md",
+        "CHANGELOG.md",
+        "chart/README.md",
+        "bench/README.md",
+        "examples/embed/README.md",
+        "gateway/web/element/README.md",
+    ]
+    .map(PathBuf::from);
     let listed = std::fs::read_dir(root().join("docs")).expect("docs");
     let listed = listed.map(|entry| Path::new("docs").join(entry.expect("an entry of docs").file_name()));
     let mut names: Vec<_> =

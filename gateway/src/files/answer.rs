@@ -8,6 +8,7 @@ use service::Problem;
 use session::ProblemType;
 use session::problem::ProblemBody;
 
+use super::empty;
 use super::link::Answer;
 
 /// A problem is far shorter.
@@ -18,6 +19,15 @@ pub async fn read(answered: http::Response<Incoming>) -> Option<Answer> {
     let (head, body) = answered.into_parts();
     let body = Limited::new(body, MAX_BYTES).collect().await.ok()?.to_bytes();
     told(&head.headers, &body)
+}
+
+/// What is refused of a `HEAD`: of its problem only the status is there.
+pub fn without_body(answered: http::Response<Incoming>) -> Option<Answer> {
+    use ProblemType::*;
+    let kind = [InvalidRequest, Forbidden, FileNotFound, NotAFile, RangeNotSatisfiable, TooManyTransfers]
+        .into_iter()
+        .find(|kind| kind.status() == answered.status().as_u16())?;
+    Some(Answer { response: empty(answered.status()), refused: Some(kind) })
 }
 
 fn told(headers: &HeaderMap, body: &[u8]) -> Option<Answer> {

@@ -84,6 +84,7 @@ impl Link<'_> {
                 tracing::debug!(%error, "a transfer's connection to a runner failed");
             }
         }));
+        let bodiless = request.method() == Method::HEAD;
         let (request, mut sent) = self.request(target, request)?;
         let answered = tokio::select! {
             answered = sender.send_request(request) => answered?,
@@ -92,6 +93,9 @@ impl Link<'_> {
         let status = answered.status();
         if status.is_success() {
             return Ok(Answer { response: self.hand_on(answered, connection), refused: None });
+        }
+        if bodiless {
+            return answer::without_body(answered).ok_or(LinkError::Strange(status));
         }
         let read = timeout(STALL_LIMIT, answer::read(answered)).await.map_err(|_| LinkError::Stalled)?;
         read.ok_or(LinkError::Strange(status))

@@ -40,6 +40,9 @@ pub enum Transfer {
     Download,
     Upload,
     Archive,
+    /// From the controller, as the next is; the others are from the runner.
+    Recording,
+    Log,
 }
 
 impl Transfer {
@@ -48,6 +51,8 @@ impl Transfer {
             Self::Download => "download",
             Self::Upload => "upload",
             Self::Archive => "archive",
+            Self::Recording => "recording",
+            Self::Log => "log",
         }
     }
 }

@@ -288,3 +288,16 @@ async fn results_can_be_had_after_the_end_while_the_runner_lingers() {
     let (got, _) = tokio::join!(request(&harness, "GET", &path, &bearer), answer(&runner, said));
     assert_eq!((got.status, got.body.as_str()), (200, "done"));
 }
+
+#[tokio::test]
+async fn a_head_is_told_that_there_is_no_such_file() {
+    let harness = Harness::start().await;
+    let (runner, _session, bearer, files) = running(&harness).await;
+    let path = format!("{files}/x");
+    // Of a HEAD's answer there is no body that could say more.
+    let missing = "HTTP/1.1 404 Not Found\r\nContent-Length: 10\r\n\r\n";
+    let (got, asked) = tokio::join!(request(&harness, "HEAD", &path, &bearer), answer(&runner, missing));
+    assert!(asked.starts_with("head /files/x "), "{asked}");
+    assert_eq!((got.status, got.body.as_str()), (404, ""));
+    harness.metric(r#"cliscale_gateway_transfers_total{outcome="file_not_found"} 1"#).await;
+}

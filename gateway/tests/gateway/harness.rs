@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use gateway::{Gateway, GatewayConfig, ViewerTokens};
+use gateway::{ControllerLink, FromController, Gateway, GatewayConfig, ViewerTokens};
 use http::{HeaderName, HeaderValue, header};
 use service::metrics::Metrics;
 use service::{Problem, ServeLimits, Shutdown};
@@ -42,6 +42,7 @@ pub struct Harness {
     pub shutdown: Shutdown,
     pub database: PathBuf,
     config: GatewayConfig,
+    link: Option<Arc<dyn ControllerLink>>,
     dir: Arc<tempfile::TempDir>,
 }
 
@@ -51,33 +52,40 @@ impl Harness {
     }
 
     pub async fn start_with(config: GatewayConfig) -> Self {
+        Self::start_linked(config, None).await
+    }
+
+    /// With a controller to ask.
+    pub async fn start_linked(config: GatewayConfig, link: Option<Arc<dyn ControllerLink>>) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let database = dir.path().join("cliscale.db");
         let store = Arc::new(SqliteStore::open(&database, SealKey::random().unwrap()).await.unwrap());
-        Self::serve(config, store, Arc::default(), database, Arc::new(dir)).await
+        Self::serve(config, store, Arc::default(), link, database, Arc::new(dir)).await
     }
 
     /// A further gateway of the same installation.
     pub async fn another(&self) -> Self {
         let (store, jwks, dir) = (Arc::clone(&self.store), Arc::clone(&self.jwks), Arc::clone(&self.dir));
-        Self::serve(self.config.clone(), store, jwks, self.database.clone(), dir).await
+        Self::serve(self.config.clone(), store, jwks, self.link.clone(), self.database.clone(), dir).await
     }
 
     async fn serve(
         config: GatewayConfig,
         store: Arc<SqliteStore>,
         jwks: Arc<TestJwks>,
+        link: Option<Arc<dyn ControllerLink>>,
         database: PathBuf,
         dir: Arc<tempfile::TempDir>,
     ) -> Self {
         let (metrics, shutdown) = (Metrics::default(), Shutdown::new());
         let dynamic = Arc::clone(&store) as Arc<dyn Store>;
         let tokens: Option<Arc<dyn ViewerTokens>> = Some(Arc::new(StoredTokens(Arc::clone(&store))));
-        let gateway = Gateway::new(config.clone(), dynamic, jwks.clone(), tokens, &metrics, shutdown.clone());
+        let controller = FromController { viewer_tokens: tokens, link: link.clone() };
+        let gateway = Gateway::new(config.clone(), dynamic, jwks.clone(), controller, &metrics, shutdown.clone());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         shutdown.spawn(service::serve(listener, gateway.router(), ServeLimits::default(), gateway.stopping()));
-        Self { address, store, jwks, metrics, shutdown, database, config, dir }
+        Self { address, store, jwks, metrics, shutdown, database, config, link, dir }
     }
 
     /// A session that waits for a runner, which has not called home.

@@ -3,10 +3,13 @@
 mod admission;
 mod bridge;
 mod drain;
+mod extending;
 mod files;
 mod harness;
+mod kept;
 mod keys;
 mod page;
+mod page_token;
 mod peer;
 mod runner;
 mod secrecy;

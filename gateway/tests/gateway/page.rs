@@ -29,9 +29,15 @@ pub async fn get(harness: &Harness, target: &str) -> Answer {
 
 /// The request as bytes, since clients tidy paths up.
 pub async fn request(harness: &Harness, method: &str, target: &str, headers: &str) -> Answer {
+    request_with(harness, method, target, headers, "").await
+}
+
+/// The same with a body.
+pub async fn request_with(harness: &Harness, method: &str, target: &str, headers: &str, body: &str) -> Answer {
     let mut stream = TcpStream::connect(harness.address).await.unwrap();
     let host = if headers.contains("Host:") { "" } else { "Host: term.example:8080\r\n" };
-    let text = format!("{method} {target} HTTP/1.1\r\n{host}{headers}Connection: close\r\n\r\n");
+    let length = if body.is_empty() { String::new() } else { format!("Content-Length: {}\r\n", body.len()) };
+    let text = format!("{method} {target} HTTP/1.1\r\n{host}{headers}{length}Connection: close\r\n\r\n{body}");
     stream.write_all(text.as_bytes()).await.unwrap();
     let mut answer = Vec::new();
     soon("an answer", stream.read_to_end(&mut answer)).await.unwrap();
@@ -76,7 +82,7 @@ async fn without_a_token_the_shell_is_served_and_an_unknown_session_is_named() {
         assert_eq!((page.status, page.refusal()), (404, "session_unknown".to_owned()), "{path}");
     }
     assert_eq!(request(&harness, "POST", &format!("/ws/{}", session.id), "").await.status, 405);
-    for rest in ["files", "recording", "share/", "internal", ""] {
+    for rest in ["files", "recordings", "share/", "internal", ""] {
         assert_eq!(get(&harness, &format!("/ws/{}/{rest}", session.id)).await.status, 404, "{rest}");
     }
     assert_eq!(get(&harness, &session::gateway_api::viewer_tokens_path(session.id)).await.status, 404);
@@ -117,6 +123,30 @@ async fn the_page_says_what_browsers_may_do_with_it() {
 }
 
 #[tokio::test]
+async fn a_site_that_may_not_embed_the_page_is_told_so_in_its_frame() {
+    let embed_origins = vec!["https://a.example".parse().unwrap()];
+    let harness = Harness::start_with(GatewayConfig { embed_origins, ..GatewayConfig::default() }).await;
+    let session = harness.queued().await;
+    let token = harness.token(&session, Role::Operator).await;
+    let framed = format!("/ws/{}?embed=1", session.id);
+    let refused = request(&harness, "GET", &framed, "Referer: https://b.example/page\r\n").await;
+    assert_eq!(refused.status, 403);
+    assert!(refused.body.contains("<code>https://b.example</code>") && !refused.body.contains("cliscale-refusal"));
+    let policy = refused.headers[header::CONTENT_SECURITY_POLICY].to_str().unwrap();
+    assert!(policy.starts_with("default-src 'none'") && !policy.contains("script-src"), "{policy}");
+
+    let linked = format!("/ws/{}?token={token}", session.id);
+    let frame = "Sec-Fetch-Dest: iframe\r\nReferer: https://b.example/\r\n";
+    assert_eq!(request(&harness, "GET", &linked, frame).await.status, 403);
+    for headers in ["Referer: https://a.example/page\r\n", ""] {
+        let page = request(&harness, "GET", &framed, headers).await;
+        assert_eq!((page.status, page.refusal()), (200, String::new()), "{headers}");
+        assert!(page.body.contains(r#"name="cliscale-embedders" content="https://a.example""#));
+    }
+    harness.dial(&session, Some(&token), BOTH, &[]).await.open().await;
+}
+
+#[tokio::test]
 async fn nothing_that_a_caller_writes_is_reflected() {
     let harness = Harness::start().await;
     let session = harness.queued().await;
@@ -127,8 +157,14 @@ async fn nothing_that_a_caller_writes_is_reflected() {
         format!("/ws/{}/{evil}", session.id),
         format!("/ws/_/{evil}.js"),
         "/ws/\"><script>alert(1)</script>".to_owned(),
+        format!("/ws/{}?embed=1&token={evil}", session.id),
     ] {
-        for headers in ["", "Host: <script>alert(1)\r\n", "Upgrade: websocket\r\nOrigin: <script>alert(1)\r\n"] {
+        for headers in [
+            "",
+            "Referer: https://<script>alert(1)/\r\n",
+            "Host: <script>alert(1)\r\n",
+            "Upgrade: websocket\r\nOrigin: <script>alert(1)\r\n",
+        ] {
             let answer = request(&harness, "GET", &target, headers).await;
             let all = format!("{:?}{}", answer.headers, answer.body);
             assert!(answer.status >= 400 && !all.contains("alert(1)"), "{target} {headers}: {all}");

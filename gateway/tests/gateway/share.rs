@@ -25,7 +25,7 @@ pub fn link(answer: &Answer) -> String {
 }
 
 #[track_caller]
-fn assert_refused(answer: &Answer, kind: ProblemType) {
+pub fn assert_refused(answer: &Answer, kind: ProblemType) {
     assert_eq!(answer.status, kind.status(), "{}", answer.body);
     let problem: Value = serde_json::from_str(&answer.body).unwrap();
     assert_eq!(problem["type"], kind.uri());
@@ -33,7 +33,7 @@ fn assert_refused(answer: &Answer, kind: ProblemType) {
 }
 
 /// The page token of somebody who has just entered.
-async fn page_token(harness: &Harness, session: &Session, role: Role) -> String {
+pub async fn page_token(harness: &Harness, session: &Session, role: Role) -> String {
     let token = harness.token(session, role).await;
     let client = harness.dial(session, Some(&token), BOTH, &[]).await.open().await;
     client.tickets.unwrap().page_token

@@ -101,6 +101,15 @@ export class Connection {
     return true;
   }
 
+  /** A token that comes while the page is open. Where there is a connection, it is not needed. */
+  useToken(token: string): void {
+    if (this.current.kind === 'open' || this.current.kind === 'ended') return;
+    this.token = token;
+    this.pageRefusal = '';
+    this.attempt = 0;
+    this.connect();
+  }
+
   /** The program is over: the close that follows is the end, whatever its code. */
   noteExit(): void {
     this.exited = true;

@@ -3,9 +3,11 @@
 import '@xterm/xterm/css/xterm.css';
 import './style.css';
 import { readAddress } from './address';
+import { Beside, focusNews } from './beside';
 import { copyText } from './clipboard';
 import { Connection, type ConnectionState, type SocketLike } from './connection';
 import { CopyPaste } from './copy-paste';
+import { Embedding, asksForToken, windowAround } from './embed';
 import { TouchKeys } from './keys';
 import { People } from './people';
 import { Preferences } from './preferences';
@@ -26,7 +28,7 @@ const USUAL_FONT_PX = window.matchMedia('(max-width: 600px)').matches ? 12 : 14;
 
 const address = readAddress(window.location);
 // Before anything else: the token must not stay where a look over the shoulder, the history or a screenshot finds it.
-if (window.location.search !== '') window.history.replaceState(null, '', window.location.pathname);
+if (window.location.search !== '') window.history.replaceState(null, '', window.location.pathname + address.lasting);
 followVisualViewport();
 
 const host = document.getElementById('terminal')!;
@@ -46,11 +48,15 @@ const preferences = new Preferences({
   // Where people expect their system's menu of a terminal.
   rightClickPastes: !/mac/i.test(navigator.platform),
 });
+const embedding = embed();
 const people: People = new People((leave) => session.takeOver(leave), (text) => status.say(text));
 const share = new Share({ ask: () => askForLink(address.shareUrl, store.get().pageToken ?? ''), closed: () => view.term.focus() });
+const beside = new Beside({ address, status, store, session: () => session, focus: () => view.focus() });
 const session: TerminalSession = new TerminalSession(view, status, store, people, {
   visible: () => document.visibilityState === 'visible',
   changed: () => share.offer(session.canShare),
+  lost: (bytes) => beside.kept.lost(bytes),
+  deadline: (deadline) => (deadline ? beside.time.set(deadline) : beside.time.stop()),
 });
 const connection: Connection = new Connection({
   url: address.socketUrl,
@@ -59,7 +65,10 @@ const connection: Connection = new Connection({
   store,
   openSocket: (url, protocols) => new WebSocket(url, protocols) as SocketLike,
   hello: () => session.hello(),
-  onFrame: (message) => session.frame(message),
+  onFrame: (message) => {
+    session.frame(message);
+    report();
+  },
   onState: showState,
 });
 session.use(connection);
@@ -67,8 +76,48 @@ session.use(connection);
 function showState(state: ConnectionState): void {
   if (state.kind === 'open') session.connected(state.wire);
   else session.disconnected(state.kind === 'refused' && state.slug === 'sent_away');
-  status.connection(state);
+  if (embedding !== null && asksForToken(state)) {
+    status.connection({ kind: 'connecting', attempt: 0 });
+    status.waiting('Waiting for the site around this terminal to let you in');
+  } else {
+    status.connection(state);
+  }
   if (state.kind === 'ended' && !session.exit) status.ended(null);
+  report();
+  if (asksForToken(state)) embedding?.ask(state.slug);
+  else embedding?.settled();
+}
+
+/** Joins the page to the site around it, where its address asks for that. */
+function embed(): Embedding | null {
+  const around = address.embed === null ? null : windowAround();
+  if (address.embed === null || around === null) return null;
+  document.body.dataset.embed = '';
+  if (address.embed.bar) document.body.dataset.bar = '';
+  const explain = () => status.connection(connection.state);
+  const site: Embedding = new Embedding({
+    session: address.sessionId,
+    around,
+    enter: (token, kept) => {
+      if (kept !== null) store.adopt(kept);
+      if (token !== null) connection.useToken(token);
+      else if (!asksForToken(connection.state)) return;
+      else if (store.get().ticket !== null) connection.connect();
+      else explain();
+    },
+    focus: () => view.focus(),
+    theme: (choice) => preferences.impose({ theme: choice }),
+    font: (px) => preferences.impose({ fontPx: px }),
+    unanswered: explain,
+  });
+  status.titled = (title) => site.titled(title);
+  store.keepElsewhere((kept) => site.keep(kept));
+  window.addEventListener('message', (event) => site.receive(event));
+  return site;
+}
+
+function report(): void {
+  embedding?.report({ connection: connection.state, stage: session.stage, role: session.role, exit: session.exit });
 }
 
 function listenToPage(): void {
@@ -94,7 +143,14 @@ function listenToPage(): void {
 function offerMenu(): void {
   const { term } = view;
   const search = new Search({ term, load: () => loadSearch(term), colours: () => theme.search, failed: (text) => status.notice(text) });
-  const settings = new Settings({ preferences, usualFontPx: USUAL_FONT_PX, search: () => search.open(), closed: () => view.focus() });
+  const settings = new Settings({
+    preferences,
+    usualFontPx: USUAL_FONT_PX,
+    search: () => search.open(),
+    entries: beside.entries,
+    opened: () => beside.offerEntries(),
+    closed: () => view.focus(),
+  });
   preferences.follow((chosen) => {
     theme.choose(chosen.theme);
     view.setScreenReader(chosen.screenReader);
@@ -103,7 +159,7 @@ function offerMenu(): void {
     search.recolour();
   });
   window.addEventListener('storage', (event) => preferences.storedElsewhere(event.key));
-  const keys: Record<string, () => void> = { KeyF: () => search.open(), Comma: () => settings.open() };
+  const keys: Record<string, () => void> = { KeyF: () => search.open(), Comma: () => settings.open(), Period: () => focusNews() };
   // Before the terminal, wherever on the page the focus is.
   window.addEventListener('keydown', (event) => {
     const action = event.ctrlKey && event.shiftKey && !event.altKey && !event.metaKey ? keys[event.code] : undefined;
@@ -135,8 +191,11 @@ function listenToNetwork(): void {
 }
 
 listenToPage();
-connection.connect();
-if (connection.state.kind !== 'refused') view.term.focus();
+embedding?.start();
+if (embedding?.allowed === false) status.connection({ kind: 'refused', slug: 'forbidden_origin', retry: false });
+else connection.connect();
+// Another site's page gives its frame the focus when it wants to.
+if (embedding === null && connection.state.kind !== 'refused') view.focus();
 
 /** For tests: the terminal's buffer, and where the page stands. */
 Object.assign(window, {

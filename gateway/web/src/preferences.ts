@@ -23,6 +23,8 @@ const KEY = 'cliscale:preferences';
 
 export class Preferences {
   private chosen: Chosen;
+  /** What the site around this page asks for, until the person chooses otherwise here. It is not kept. */
+  private imposed: Partial<Chosen> = {};
   private readonly listeners: ((chosen: Readonly<Chosen>) => void)[] = [];
 
   /** `defaults`: what holds until something is chosen. */
@@ -31,17 +33,25 @@ export class Preferences {
   }
 
   get(): Readonly<Chosen> {
-    return this.chosen;
+    return { ...this.chosen, ...this.imposed };
   }
 
   /** Calls back now and on each change. */
   follow(listener: (chosen: Readonly<Chosen>) => void): void {
     this.listeners.push(listener);
-    listener(this.chosen);
+    listener(this.get());
+  }
+
+  impose(change: Partial<Pick<Chosen, 'theme' | 'fontPx'>>): void {
+    const { theme, fontPx } = valid({ ...this.get(), ...change }, this.defaults);
+    if ('theme' in change) this.imposed.theme = theme;
+    if ('fontPx' in change) this.imposed.fontPx = fontPx;
+    this.tell();
   }
 
   choose(change: Partial<Chosen>): void {
     this.chosen = valid({ ...this.chosen, ...change }, this.defaults);
+    for (const name of Object.keys(change)) delete this.imposed[name as keyof Chosen];
     try {
       this.storage?.setItem(KEY, JSON.stringify(this.chosen));
     } catch {
@@ -58,7 +68,7 @@ export class Preferences {
   }
 
   private tell(): void {
-    for (const listener of this.listeners) listener(this.chosen);
+    for (const listener of this.listeners) listener(this.get());
   }
 
   private read(): Chosen {

@@ -62,6 +62,12 @@ export interface Presence {
   held: boolean;
 }
 
+/** How long the session has from now, and may have at most. */
+export interface Deadline {
+  left_ms: number;
+  max_left_ms: number;
+}
+
 export type ServerFrame =
   | { type: 'output'; bytes: Uint8Array }
   | { type: 'title'; title: string }
@@ -73,6 +79,7 @@ export type ServerFrame =
   | { type: 'resized'; size: Size }
   | { type: 'inputAck'; offset: number }
   | { type: 'presence'; presence: Presence }
+  | { type: 'deadline'; deadline: Deadline }
   | { type: 'exit'; exit: Exit };
 
 const text = new TextDecoder();
@@ -112,6 +119,8 @@ function decode(message: ArrayBuffer): ServerFrame | null {
       return payload.length < 8 ? null : { type: 'inputAck', offset: readOffset(payload) };
     case 'P':
       return { type: 'presence', presence: json<Presence>(payload) };
+    case 'D':
+      return { type: 'deadline', deadline: json<Deadline>(payload) };
     case 'X':
       return { type: 'exit', exit: json<Exit>(payload) };
     default:

@@ -16,6 +16,7 @@ import {
   encodeInputAt,
   encodeResize,
   encodeTake,
+  type Deadline,
   type Exit,
   type Presence,
   type Role,
@@ -41,6 +42,10 @@ export interface PageHooks {
   visible: () => boolean;
   /** What this session may be used for has changed. */
   changed: () => void;
+  /** So many bytes of output are never sent to this page. */
+  lost: (bytes: number) => void;
+  /** When the session ends at the latest; null when it has ended. */
+  deadline: (deadline: Deadline | null) => void;
 }
 
 export class TerminalSession {
@@ -110,6 +115,16 @@ export class TerminalSession {
     return this.presence !== null && this.role === 'operator' && this.store.get().pageToken !== null;
   }
 
+  /** Whether files may be sent and had: by an operator, for as long as there is a runner that has them. */
+  get canTransfer(): boolean {
+    return this.wire === TTY_R1 && this.role === 'operator' && this.store.get().pageToken !== null && this.stream.streamId !== null;
+  }
+
+  /** Whether a log and a recording may be asked for: by anybody who is or was in the session. */
+  get canRead(): boolean {
+    return this.wire === TTY_R1 && this.store.get().pageToken !== null;
+  }
+
   /** Takes the keyboard over. `leave`: from somebody who is to leave. */
   takeOver(leave: boolean): void {
     if (!this.connection?.send(encodeTake(leave))) this.status.notice('Not connected: the keyboard cannot be taken over now.');
@@ -161,6 +176,8 @@ export class TerminalSession {
         return this.store.keepTickets(frame.ticket, frame.pageToken);
       case 'title':
         return this.status.title(frame.title);
+      case 'deadline':
+        return this.exit ? undefined : this.page.deadline(frame.deadline);
       case 'exit':
         return this.ended(frame.exit);
     }
@@ -177,7 +194,7 @@ export class TerminalSession {
     else this.view.resetTo(start);
     this.sendInput(toSend);
     this.sentUnasked = toSend.length > 0;
-    if (start.mode === 'snapshot' && start.lost > 0) this.status.lost(start.lost);
+    if (start.mode === 'snapshot' && start.lost > 0) this.page.lost(start.lost);
     if (this.stage === null) this.setStage('running');
     // Nothing to replay: the screen that is here is the present. A snapshot has yet to come.
     if (start.mode !== 'snapshot' && this.stream.caughtUp) this.view.inOrder(() => this.sizing.caughtUp());
@@ -230,6 +247,7 @@ export class TerminalSession {
     this.connection?.noteExit();
     this.keyboard.stop();
     this.people.gone();
+    this.page.deadline(null);
     this.setStage('ended');
     // The banner takes its place below the last output, not before it is there.
     this.view.inOrder(() => this.status.ended(exit));

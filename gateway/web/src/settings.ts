@@ -8,6 +8,10 @@ export interface SettingsDeps {
   /** The size of letters where none was chosen. */
   usualFontPx: number;
   search: () => void;
+  /** What the other entries do, by their ids; the terminal has the keys again before. */
+  entries?: Record<string, () => void>;
+  /** The menu is opened: whether its entries are possible is looked at. */
+  opened?: () => void;
   /** The menu is closed: the terminal has the keys again. */
   closed: () => void;
 }
@@ -15,15 +19,19 @@ export interface SettingsDeps {
 export class Settings {
   private readonly button = element('menu');
   private readonly dialog = element('menu-dialog') as HTMLDialogElement;
-  private searchNext = false;
+  /** What was chosen, and is done once the menu is closed. */
+  private next: (() => void) | null = null;
 
   constructor(private readonly deps: SettingsDeps) {
     this.button.addEventListener('click', () => this.open());
     element('menu-close').addEventListener('click', () => this.dialog.close());
-    element('menu-search').addEventListener('click', () => {
-      this.searchNext = true;
-      this.dialog.close();
-    });
+    this.entry('menu-search', () => deps.search());
+    for (const [id, action] of Object.entries(deps.entries ?? {})) {
+      this.entry(id, () => {
+        deps.closed();
+        action();
+      });
+    }
     this.dialog.addEventListener('click', (event) => {
       // Beside the menu: its own elements, and the room between them, are all inside of the form.
       if (event.target === this.dialog) this.dialog.close();
@@ -34,15 +42,23 @@ export class Settings {
   }
 
   open(): void {
+    this.deps.opened?.();
     if (document.querySelector('dialog[open]') === null) this.dialog.showModal();
     this.button.setAttribute('aria-expanded', 'true');
   }
 
   private leave(): void {
     this.button.setAttribute('aria-expanded', 'false');
-    if (this.searchNext) this.deps.search();
-    else this.deps.closed();
-    this.searchNext = false;
+    const next = this.next ?? this.deps.closed;
+    this.next = null;
+    next();
+  }
+
+  private entry(id: string, action: () => void): void {
+    element(id).addEventListener('click', () => {
+      this.next = action;
+      this.dialog.close();
+    });
   }
 
   private listen(): void {

@@ -18,6 +18,9 @@ export class Status {
   private outputSeen = false;
   private ending = false;
 
+  /** Hears of the program's title. */
+  titled: (title: string) => void = () => {};
+
   /** `retry` is what both "try now" buttons do. */
   constructor(retry: () => void) {
     element('notice-button').addEventListener('click', retry);
@@ -53,6 +56,7 @@ export class Status {
   }
 
   title(title: string): void {
+    this.titled(title);
     document.title = title === '' ? 'CLI Scale' : `${title} · CLI Scale`;
   }
 
@@ -64,11 +68,6 @@ export class Status {
     const hint = element('link-hint');
     hint.hidden = uri === null;
     hint.textContent = uri ?? '';
-  }
-
-  lost(bytes: number): void {
-    const amount = bytes < 1024 ? `${bytes} bytes` : `${Math.round(bytes / 1024).toLocaleString('en')} KiB`;
-    this.notice(`${amount} of output were skipped: this is the screen as it is now.`);
   }
 
   /** Something to know for a while; what the connection has to say comes back afterwards. */
@@ -197,6 +196,11 @@ export class Status {
   /** Tells assistive technology. */
   say(text: string): void {
     this.announce.textContent = text;
+  }
+
+  /** The same at once, whatever it is just reading. */
+  alert(text: string): void {
+    element('alert').textContent = text;
   }
 }
 

@@ -17,6 +17,7 @@ export type StorageLike = Pick<Storage, 'getItem' | 'setItem'>;
 export class TabStore {
   private kept: Kept;
   private readonly key: string;
+  private elsewhere: ((kept: string | null) => void) | null = null;
 
   constructor(sessionId: string, private readonly storage: StorageLike | null = browserStorage()) {
     this.key = `cliscale:${sessionId}`;
@@ -31,6 +32,11 @@ export class TabStore {
     this.update({ ticket, pageToken });
   }
 
+  /** Without a ticket: of a page that is in no terminal. */
+  keepPageToken(pageToken: string): void {
+    this.update({ pageToken });
+  }
+
   /** A refused ticket is of no more use. */
   dropTicket(): void {
     this.update({ ticket: null });
@@ -40,22 +46,51 @@ export class TabStore {
     this.update({ copies });
   }
 
+  /**
+   * Where the browser keeps nothing for this page, the site around it may: `keep` is given what `adopt` will understand
+   * after a reload, and null when that is of no more use.
+   */
+  keepElsewhere(keep: (kept: string | null) => void): void {
+    this.elsewhere = keep;
+  }
+
+  /** What was kept elsewhere, unless this page has a way in of its own. */
+  adopt(text: string): void {
+    const kept = parse(text);
+    if (kept !== null && this.kept.ticket === null) this.kept = kept;
+  }
+
   private update(change: Partial<Kept>): void {
     this.kept = { ...this.kept, ...change };
+    const text = JSON.stringify(this.kept);
+    if (!this.storeHere(text)) this.elsewhere?.(this.kept.ticket === null ? null : text);
+  }
+
+  /** Full or forbidden: memory holds it until the tab is closed. */
+  private storeHere(text: string): boolean {
     try {
-      this.storage?.setItem(this.key, JSON.stringify(this.kept));
+      this.storage?.setItem(this.key, text);
+      return this.storage !== null;
     } catch {
-      // Full or forbidden: memory holds it until the tab is closed.
+      return false;
     }
   }
 
   private read(): Kept | null {
     try {
-      const kept: unknown = JSON.parse(this.storage?.getItem(this.key) ?? 'null');
-      return isKept(kept) ? kept : null;
+      return parse(this.storage?.getItem(this.key) ?? 'null');
     } catch {
       return null;
     }
+  }
+}
+
+function parse(text: string): Kept | null {
+  try {
+    const kept: unknown = JSON.parse(text);
+    return isKept(kept) ? kept : null;
+  } catch {
+    return null;
   }
 }
 

@@ -292,4 +292,17 @@ describe('not coming back', () => {
     last().open();
     expect(connection.send(new Uint8Array([1]))).toBe(true);
   });
+
+  it('enters with a token that comes later, and has no use for one while it is connected', () => {
+    const { last, connection, sockets } = setUp();
+    expect(connection.state).toEqual({ kind: 'refused', slug: 'token_missing', retry: false });
+    connection.useToken('late');
+    expect(last().url).toContain('?token=late');
+    last().open().message('W{}');
+    connection.useToken('spare');
+    expect(sockets).toHaveLength(1);
+    const refused = setUp({ pageRefusal: 'token_expired' });
+    refused.connection.useToken('fresh');
+    expect(refused.last().url).toContain('?token=fresh');
+  });
 });

@@ -44,4 +44,16 @@ describe('preferences', () => {
     preferences.storedElsewhere('cliscale:preferences');
     expect(told.mock.calls.map(([{ theme }]) => theme)).toEqual(['system', 'dark', 'light']);
   });
+
+  it('give way to what the site around asks for, which is not kept, until the person chooses again', () => {
+    const preferences = new Preferences(DEFAULTS, storage);
+    preferences.choose({ theme: 'dark', fontPx: 18 });
+    preferences.impose({ theme: 'light' });
+    preferences.impose({ fontPx: 900 });
+    expect(preferences.get()).toMatchObject({ theme: 'light', fontPx: 32 });
+    expect(new Preferences(DEFAULTS, storage).get()).toMatchObject({ theme: 'dark', fontPx: 18 });
+    preferences.impose({ fontPx: null });
+    preferences.choose({ theme: 'system' });
+    expect(preferences.get()).toMatchObject({ theme: 'system', fontPx: null });
+  });
 });

@@ -46,9 +46,9 @@ let view: FakeView;
 let sent: string[];
 let session: TerminalSession;
 let store: TabStore;
-const status = { stage: vi.fn(), role: vi.fn(), waiting: vi.fn(), hasOutput: vi.fn(), notice: vi.fn(), lost: vi.fn(), ended: vi.fn(), title: vi.fn(), latency: vi.fn() };
+const status = { stage: vi.fn(), role: vi.fn(), waiting: vi.fn(), hasOutput: vi.fn(), notice: vi.fn(), ended: vi.fn(), title: vi.fn(), latency: vi.fn() };
 const people = { show: vi.fn(), tell: vi.fn(), gone: vi.fn() };
-const page = { visible: () => true, changed: vi.fn() };
+const page = { visible: () => true, changed: vi.fn(), lost: vi.fn(), deadline: vi.fn() };
 const noteExit = vi.fn();
 
 const bytes = (text: string) => new TextEncoder().encode(text);
@@ -189,7 +189,7 @@ describe('on tty.r1', () => {
     presence();
     expect(view.log).toEqual(['reset 80x24', 'replay screen', 'size 100x30']);
     expect(status.hasOutput).toHaveBeenCalled();
-    expect(status.lost).toHaveBeenCalledWith(700);
+    expect(page.lost).toHaveBeenCalledWith(700);
     receive('0', 'x');
     expect(sent.at(-1)).toBe('A@901');
   });
@@ -207,7 +207,7 @@ describe('on tty.r1', () => {
     receive('0', 'live');
     expect(sent.at(-1)).toBe('A@5004');
     expect(view.log.at(-1)).toBe('live live');
-    expect(status.lost).toHaveBeenCalledWith(4_997);
+    expect(page.lost).toHaveBeenCalledWith(4_997);
   });
 
   it('draws what follows a snapshot and precedes the present as a replay', () => {

@@ -1,5 +1,5 @@
 // What a tab keeps, where storage works, is broken, or throws.
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { TabStore, type StorageLike } from '../src/storage';
 
 function memory(): StorageLike & { map: Map<string, string> } {
@@ -49,5 +49,31 @@ describe('a tab’s store', () => {
     const storage = memory();
     storage.map.set('cliscale:a', content);
     expect(new TabStore('a', storage).get().ticket).toBeNull();
+  });
+
+  it('has the site around keep what the browser does not, and comes back with it', () => {
+    const keep = vi.fn();
+    const store = new TabStore('a', null);
+    store.keepElsewhere(keep);
+    store.keepTickets('t', 'p');
+    const [[kept]] = keep.mock.calls as [[string]];
+    store.dropTicket();
+    expect(keep).toHaveBeenLastCalledWith(null);
+    const reloaded = new TabStore('a', null);
+    reloaded.adopt('nonsense');
+    expect(reloaded.get().ticket).toBeNull();
+    reloaded.adopt(kept);
+    expect(reloaded.get()).toEqual({ ticket: 't', pageToken: 'p', client: store.get().client });
+    reloaded.keepTickets('newer', 'p');
+    reloaded.adopt(kept);
+    expect(reloaded.get().ticket).toBe('newer');
+  });
+
+  it('hands nothing to anybody where the browser keeps it', () => {
+    const keep = vi.fn();
+    const store = new TabStore('a', memory());
+    store.keepElsewhere(keep);
+    store.keepTickets('t', 'p');
+    expect(keep).not.toHaveBeenCalled();
   });
 });

@@ -42,6 +42,10 @@ impl Viewer {
         let holds = self.claim(&mut state);
         // What was on its way when another took the keyboard over is typed to nobody.
         if let (Some(room), true, false) = (room, holds, unseen.is_empty()) {
+            let at = state.history.end();
+            if let Some(notes) = &mut state.notes {
+                notes.input(at, &unseen, Instant::now());
+            }
             room.send(unseen);
         }
         Ok(state.clients.accepted(&self.client))

@@ -6,8 +6,10 @@
 //! step. The screen has a lock of its own, which is taken first where both are.
 
 mod attached;
+mod deadline;
 mod follower;
 mod lossless;
+mod notes;
 mod questions;
 mod state;
 
@@ -21,8 +23,10 @@ use session::{Role, Stage};
 use tokio::sync::{Notify, mpsc, watch};
 
 pub use attached::Viewer;
+pub use deadline::Deadline;
 use follower::Follower;
 use lossless::Lossless;
+pub use notes::{Event, Place, Recorded};
 use questions::Questions;
 use state::State;
 pub use state::{Cursor, Step};
@@ -96,6 +100,8 @@ impl Terminal {
             last_output: now,
             last_operator: now,
             expecting_quiet: false,
+            deadline: None,
+            notes: None,
         };
         let terminal = Self {
             sid: uuid::Uuid::new_v4().simple().to_string(),
@@ -151,7 +157,13 @@ impl Terminal {
     }
 
     pub fn enter(&self, waiting: Waiting) {
-        self.lock().waiting = waiting;
+        let mut state = self.lock();
+        let at = state.history.end();
+        if let Some(notes) = &mut state.notes {
+            notes.stage(at, waiting.stage, Instant::now());
+        }
+        state.waiting = waiting;
+        drop(state);
         self.changed.send_replace(());
     }
 
@@ -160,6 +172,7 @@ impl Terminal {
         let mut state = self.lock();
         let end = state.history.end();
         state.exit = Some(exit(end));
+        state.note_moment();
         drop(state);
         self.changed.send_replace(());
     }
@@ -201,6 +214,7 @@ impl Terminal {
             size_serial: state.history.serial_at(off),
             stage: None,
             presence: None,
+            deadline: None,
             lossless: who.lossless,
             patient: false,
         };
@@ -281,6 +295,7 @@ impl Terminal {
         let Some((_, Some(size))) = state.clients.holding() else { return };
         if state.history.size() != size && state.exit.is_none() {
             state.history.resize(size, by);
+            state.note_moment();
             (self.set_size)(size);
             self.changed.send_replace(());
         }

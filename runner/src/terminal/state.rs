@@ -4,11 +4,13 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use screen::QueryScanner;
-use session::frames::{Exit, Presence, Resized, Start, StartMode, Waiting};
+use session::frames::{self, Exit, Presence, Resized, Start, StartMode, Waiting};
 use session::{Role, Stage};
 use tokio::sync::Notify;
 
+use super::deadline::Deadline;
 use super::lossless::Lossless;
+use super::notes::Notes;
 use super::questions::Questions;
 use crate::clients::Clients;
 use crate::history::{History, Piece};
@@ -25,6 +27,9 @@ pub(super) struct State {
     pub last_operator: Instant,
     /// Somebody sees to it that the screen follows once it is quiet.
     pub expecting_quiet: bool,
+    pub deadline: Option<Deadline>,
+    /// `None`: nobody records.
+    pub notes: Option<Notes>,
 }
 
 /// A viewer's place in the stream.
@@ -36,6 +41,7 @@ pub struct Cursor {
     pub(super) size_serial: u64,
     pub(super) stage: Option<Stage>,
     pub(super) presence: Option<Presence>,
+    pub(super) deadline: Option<Deadline>,
     pub(super) lossless: bool,
     /// It asked to be sent nothing for a while, and is to have what comes meanwhile as far as it is kept at all.
     pub patient: bool,
@@ -50,6 +56,7 @@ pub enum Step {
     Skipped(Start),
     Waiting(Waiting),
     Presence(Presence),
+    Deadline(frames::Deadline),
     Resized(Resized),
     Output(Bytes),
     Ended(Exit),
@@ -70,6 +77,9 @@ impl State {
         self.last_output = Instant::now();
         let holder = self.clients.holding().map(|(connection, _)| connection);
         let (questions, now) = (&mut self.questions, self.last_output);
+        if let Some(notes) = &mut self.notes {
+            notes.output(before, now);
+        }
         let mut asked = false;
         self.scanner.scan(bytes, |at, query| {
             asked = true;
@@ -123,6 +133,12 @@ impl State {
             cursor.presence = Some(presence);
             return Step::Presence(presence);
         }
+        if let Some(deadline) = self.deadline.filter(|deadline| cursor.deadline != Some(*deadline))
+            && self.exit.is_none()
+        {
+            cursor.deadline = Some(deadline);
+            return Step::Deadline(deadline.frame());
+        }
         loop {
             match self.history.next(cursor.off, cursor.size_serial, limit, self.exit.is_some()) {
                 Piece::Size(mark) => {
@@ -142,6 +158,13 @@ impl State {
         match &self.exit {
             Some(exit) if cursor.off == self.history.end() => Step::Ended(exit.clone()),
             _ => Step::UpToDate,
+        }
+    }
+
+    /// What comes next came now.
+    pub fn note_moment(&mut self) {
+        if let Some(notes) = &mut self.notes {
+            notes.moment(self.history.end(), Instant::now());
         }
     }
 

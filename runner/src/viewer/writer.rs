@@ -168,10 +168,12 @@ async fn follow(
                 return Ok(());
             }
             // A stock client has no words for these.
-            Step::Waiting(_) | Step::Resized(_) | Step::Presence(_) if writer.wire == Wire::Tty => {}
+            Step::Waiting(_) | Step::Resized(_) | Step::Presence(_) | Step::Deadline(_) if writer.wire == Wire::Tty => {
+            }
             Step::Waiting(waiting) => writer.frame(ServerFrame::Waiting(waiting)).await?,
             Step::Resized(size) => writer.frame(ServerFrame::Resized(size)).await?,
             Step::Presence(presence) => writer.frame(ServerFrame::Presence(presence)).await?,
+            Step::Deadline(deadline) => writer.frame(ServerFrame::Deadline(deadline)).await?,
             Step::UpToDate => tokio::select! {
                 _ = changes.changed(), if gathering.is_none() => {}
                 () = sleep_until(gathering.unwrap_or(next_ping)) => {}

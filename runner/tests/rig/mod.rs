@@ -93,6 +93,8 @@ impl Rig {
             idle_secs: 900,
             in_place: false,
             share: true,
+            max_ttl_secs: 86_400,
+            record: Default::default(),
         }
     }
 
@@ -101,9 +103,11 @@ impl Rig {
             session: self.session,
             epoch: 1,
             deadline_ms: spec.ttl_secs * 1000,
+            max_deadline_ms: Some(spec.max_ttl_secs() * 1000),
             spec,
             secrets: SessionSecrets::default(),
             fetch: FetchPolicy { allowed_hosts: AllowedHosts::any(), allow_private: true, allow_local: true },
+            recording: None,
         }
     }
 

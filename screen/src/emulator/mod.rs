@@ -80,7 +80,11 @@ impl Emulator {
     /// RIS. Title, colours, cursor visibility and line feed mode outlive it in xterm.js.
     fn reset(&mut self) {
         let scrollback = self.main.scrollback;
-        self.main = Buffer::new(self.cols, self.rows, scrollback);
+        let before = std::mem::replace(&mut self.main, Buffer::new(self.cols, self.rows, scrollback));
+        self.main.departed = before.departed.map(|mut departed| {
+            departed.extend(before.lines);
+            departed
+        });
         self.main.fill(&Pen::default());
         self.alternate = Buffer::new(self.cols, self.rows, None);
         self.on_alternate = false;

@@ -39,9 +39,9 @@ use self::database::{Database, Repeat};
 use self::notices::Listener;
 pub use self::url::{InvalidUrl, PostgresUrl, Roots, SslMode, Tls};
 use crate::{
-    Advance, ApiKey, Assignment, AuditEntry, Beat, Creation, Digest, EndOutcome, Filter, NewApiKey, NewRunner,
-    NewSession, NewTicket, NewToken, Pruned, ReadyOutcome, Result, Retention, Route, RunnerCall, RunnerRecord, SealKey,
-    SessionRecord, Store, TicketOutcome, Time,
+    Advance, ApiKey, Assignment, AuditEntry, Beat, Creation, Digest, EndOutcome, Extension, Filter, NewApiKey,
+    NewRunner, NewSession, NewTicket, NewToken, Pruned, ReadyOutcome, Recorder, Result, Retention, Route, RunnerCall,
+    RunnerRecord, SealKey, SessionRecord, Store, TicketOutcome, Time,
 };
 
 /// Changes that a slow reader may be behind before it loses some.
@@ -97,6 +97,14 @@ impl Store for PostgresStore {
         self.database
             .write("ending a session", Repeat::Never, (id, epoch, ended, now), |db, (id, epoch, ended, now)| {
                 Box::pin(sessions::end(db, *id, *epoch, ended, *now))
+            })
+            .await
+    }
+
+    async fn extend(&self, id: SessionId, expires_at: Time) -> Result<Extension> {
+        self.database
+            .write("extending a session", Repeat::Never, (id, expires_at), |db, (id, expires_at)| {
+                Box::pin(sessions::extend(db, *id, *expires_at))
             })
             .await
     }
@@ -223,6 +231,10 @@ impl Store for PostgresStore {
 
     async fn runner_secret(&self, id: RunnerId) -> Result<Option<Secret>> {
         self.database.read("reading a runner's secret", id, |db, &id| Box::pin(runners::secret(db, id))).await
+    }
+
+    async fn recorder(&self, id: RunnerId) -> Result<Option<Recorder>> {
+        self.database.read("reading a recorder", id, |db, &id| Box::pin(runners::recorder(db, id))).await
     }
 
     async fn set_runner_handle(&self, id: RunnerId, handle: String) -> Result<()> {

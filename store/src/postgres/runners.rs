@@ -10,8 +10,8 @@ use super::failure::{Attempt, Failure};
 use super::lease::Lease;
 use super::rows::{self, execute, first, text, uuid};
 use crate::{
-    Assignment, Beat, Digest, NewRunner, ReadyOutcome, RunnerCall, RunnerRecord, RunnerState, SealKey, SessionRecord,
-    Time,
+    Assignment, Beat, Digest, NewRunner, ReadyOutcome, Recorder, RunnerCall, RunnerRecord, RunnerState, SealKey,
+    SessionRecord, Time,
 };
 
 /// Adds a runner that is about to be launched, reserved for a session or a standby.
@@ -114,6 +114,19 @@ pub(super) async fn secret(db: &Lease, id: RunnerId) -> Attempt<Option<Secret>> 
     let sql = "SELECT secret FROM runners WHERE id = $1";
     let sealed = first(db, sql, &[&uuid(id)], |row| rows::column::<Option<Vec<u8>>>(row, "secret")).await?;
     sealed.flatten().map(|sealed| open_secret(&db.key, id, &sealed)).transpose()
+}
+
+pub(super) async fn recorder(db: &Lease, id: RunnerId) -> Attempt<Option<Recorder>> {
+    let sql = "SELECT r.secret, s.id, s.epoch FROM runners r JOIN sessions s ON s.runner_id = r.id \
+               WHERE r.id = $1 AND r.state = 'claimed' AND r.secret IS NOT NULL";
+    first(db, sql, &[&uuid(id)], |row| {
+        Ok(Recorder {
+            secret: open_secret(&db.key, id, rows::column(row, "secret")?)?,
+            session: rows::id(row, "id")?,
+            epoch: rows::epoch(row)?,
+        })
+    })
+    .await
 }
 
 pub(super) async fn set_handle(db: &Lease, id: RunnerId, handle: &str) -> Attempt<()> {

@@ -7,7 +7,7 @@ use super::failure::{Attempt, Failure};
 use super::lease::Lease;
 use super::rows::{self, execute, first, text, uuid};
 use super::runners;
-use crate::{Advance, EndOutcome, Filter, Route, SealKey, SessionRecord, Time};
+use crate::{Advance, EndOutcome, Extension, Filter, Route, SealKey, SessionRecord, Time};
 
 /// What a condition compares with.
 type Value = Box<dyn ToSql + Sync + Send>;
@@ -108,6 +108,17 @@ pub(super) async fn end(
     .await?;
     db.changed.push(id);
     rows::known_session(db, id).await.map(EndOutcome::Ended)
+}
+
+pub(super) async fn extend(db: &mut Lease, id: SessionId, expires_at: Time) -> Attempt<Extension> {
+    let Some(session) = rows::locked_session(db, id).await? else { return Ok(Extension::Unknown) };
+    if session.ended.is_some() {
+        return Ok(Extension::Ended);
+    }
+    let expires_at = expires_at.max(session.expires_at).as_millisecond();
+    execute(db, "UPDATE sessions SET expires_at = $2 WHERE id = $1", &[&uuid(id), &expires_at]).await?;
+    db.changed.push(id);
+    rows::known_session(db, id).await.map(|session| Extension::Extended(Box::new(session)))
 }
 
 /// The runner's address and secret are given from its call home until it is gone, beyond the session's end.

@@ -30,9 +30,9 @@ use tokio::sync::broadcast;
 use self::failure::Attempt;
 use self::worker::Worker;
 use crate::{
-    Advance, ApiKey, Assignment, AuditEntry, Beat, Creation, Digest, EndOutcome, Filter, NewApiKey, NewRunner,
-    NewSession, NewTicket, NewToken, Pruned, ReadyOutcome, Result, Retention, Route, RunnerCall, RunnerRecord, SealKey,
-    SessionRecord, Store, StoreError, TicketOutcome, Time,
+    Advance, ApiKey, Assignment, AuditEntry, Beat, Creation, Digest, EndOutcome, Extension, Filter, NewApiKey,
+    NewRunner, NewSession, NewTicket, NewToken, Pruned, ReadyOutcome, Recorder, Result, Retention, Route, RunnerCall,
+    RunnerRecord, SealKey, SessionRecord, Store, StoreError, TicketOutcome, Time,
 };
 
 /// Changes that a slow reader may be behind before it loses some.
@@ -142,6 +142,10 @@ impl Store for SqliteStore {
         self.write("ending a session", move |db| sessions::end(db, id, epoch, &ended, now)).await
     }
 
+    async fn extend(&self, id: SessionId, expires_at: Time) -> Result<Extension> {
+        self.write("extending a session", move |db| sessions::extend(db, id, expires_at)).await
+    }
+
     async fn add_token(&self, session: SessionId, token: NewToken) -> Result<bool> {
         self.write("adding a token", move |db| tokens::add(db, session, &token)).await
     }
@@ -218,6 +222,10 @@ impl Store for SqliteStore {
 
     async fn runner_secret(&self, id: RunnerId) -> Result<Option<Secret>> {
         self.read("reading a runner's secret", move |db, key| runners::secret(db, key, id)).await
+    }
+
+    async fn recorder(&self, id: RunnerId) -> Result<Option<Recorder>> {
+        self.read("reading a recorder", move |db, key| runners::recorder(db, key, id)).await
     }
 
     async fn set_runner_handle(&self, id: RunnerId, handle: String) -> Result<()> {

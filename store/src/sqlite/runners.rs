@@ -8,8 +8,8 @@ use super::create::sessions_row;
 use super::failure::{Attempt, Failure};
 use super::rows::{self, execute, first};
 use crate::{
-    Assignment, Beat, Digest, NewRunner, ReadyOutcome, RunnerCall, RunnerRecord, RunnerState, SealKey, SessionRecord,
-    Time,
+    Assignment, Beat, Digest, NewRunner, ReadyOutcome, Recorder, RunnerCall, RunnerRecord, RunnerState, SealKey,
+    SessionRecord, Time,
 };
 
 /// Adds a runner that is about to be launched, reserved for a session or a standby.
@@ -112,6 +112,19 @@ pub(super) fn secret(db: &Connection, key: &SealKey, id: RunnerId) -> Attempt<Op
         Ok(row.get::<_, Option<Vec<u8>>>("secret")?)
     })?;
     sealed.flatten().map(|sealed| open_secret(key, id, &sealed)).transpose()
+}
+
+pub(super) fn recorder(db: &Connection, key: &SealKey, id: RunnerId) -> Attempt<Option<Recorder>> {
+    let sql = "SELECT r.secret, s.id, s.epoch FROM runners r JOIN sessions s ON s.runner_id = r.id \
+               WHERE r.id = ?1 AND r.state = 'claimed' AND r.secret IS NOT NULL";
+    first(db, sql, [id.to_string()], |row| {
+        let sealed: Vec<u8> = row.get("secret")?;
+        Ok(Recorder {
+            secret: open_secret(key, id, &sealed)?,
+            session: rows::word(row, "id")?,
+            epoch: rows::epoch(row)?,
+        })
+    })
 }
 
 pub(super) fn set_handle(db: &Write<'_>, id: RunnerId, handle: &str) -> Attempt<()> {

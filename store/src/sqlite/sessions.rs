@@ -7,7 +7,7 @@ use session::{Ended, RunnerId, Secret, SessionId, Stage};
 use super::failure::{Attempt, Failure};
 use super::rows::{self, execute, first};
 use super::{Write, runners};
-use crate::{Advance, EndOutcome, Filter, Route, SealKey, SessionRecord, Time};
+use crate::{Advance, EndOutcome, Extension, Filter, Route, SealKey, SessionRecord, Time};
 
 /// Newest first: ids sort by the time they were drawn.
 pub(super) fn list(db: &Connection, filter: &Filter) -> Attempt<Vec<SessionRecord>> {
@@ -95,6 +95,17 @@ pub(super) fn end(
     )?;
     db.changed.push(id);
     rows::known_session(db, id).map(EndOutcome::Ended)
+}
+
+pub(super) fn extend(db: &mut Write<'_>, id: SessionId, expires_at: Time) -> Attempt<Extension> {
+    let Some(session) = rows::session(db, id)? else { return Ok(Extension::Unknown) };
+    if session.ended.is_some() {
+        return Ok(Extension::Ended);
+    }
+    let expires_at = expires_at.max(session.expires_at).as_millisecond();
+    execute(db, "UPDATE sessions SET expires_at = ?2 WHERE id = ?1", params![id.to_string(), expires_at])?;
+    db.changed.push(id);
+    rows::known_session(db, id).map(|session| Extension::Extended(Box::new(session)))
 }
 
 /// The runner's address and secret are given from its call home until it is gone, beyond the session's end.

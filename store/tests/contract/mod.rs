@@ -79,6 +79,8 @@ pub fn spec() -> SessionSpec {
         idle_secs: 900,
         in_place: false,
         share: true,
+        max_ttl_secs: 86_400,
+        record: Default::default(),
     }
 }
 
@@ -227,6 +229,7 @@ macro_rules! every_contract {
                 the_first_reason_stays,
                 of_many_simultaneous_ends_one_wins,
                 an_end_is_legal_in_every_stage,
+                a_deadline_moves_to_later_and_never_back,
                 sessions_are_listed_newest_first_and_page_by_page,
                 sessions_are_listed_by_state,
                 sessions_are_listed_by_all_of_the_labels,
@@ -265,6 +268,7 @@ macro_rules! every_contract {
                 an_assignment_is_for_ready_runners_of_live_sessions,
                 secrets_are_gone_once_the_runner_has_them,
                 a_secret_is_known_from_the_call_home_until_the_end,
+                a_recorder_is_a_runner_with_a_session_of_its_own,
                 a_runner_that_cannot_be_reached_is_replaced_once,
                 a_session_that_was_accepted_keeps_its_runner,
                 heartbeats_record_life_and_activity,

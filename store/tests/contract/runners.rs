@@ -110,6 +110,25 @@ pub async fn a_secret_is_known_from_the_call_home_until_the_end(db: &Database) {
     assert_eq!(db.store.runner_secret(RunnerId::new()).await.unwrap(), None);
 }
 
+pub async fn a_recorder_is_a_runner_with_a_session_of_its_own(db: &Database) {
+    let (session, runner) = create_ready(&*db.store).await;
+    db.store.end(session.id, None, exited(0), after(2)).await.unwrap();
+    let recorder = db.other.recorder(runner).await.unwrap().expect("what is left comes after the end");
+    assert_eq!((recorder.secret, recorder.session, recorder.epoch), (call_of(runner).secret, session.id, 1));
+    db.store.runner_gone(runner, after(3)).await.unwrap();
+    assert!(db.store.recorder(runner).await.unwrap().is_none());
+
+    let (session, old) = create_ready(&*db.store).await;
+    let new = new_runner();
+    let id = new.id;
+    db.store.replace_runner(session.id, old, new, after(2)).await.unwrap();
+    for none in [old, id, RunnerId::new()] {
+        assert!(db.store.recorder(none).await.unwrap().is_none(), "replaced, not there yet, unknown");
+    }
+    db.store.runner_ready(call_of(id), after(3)).await.unwrap();
+    assert_eq!(db.store.recorder(id).await.unwrap().unwrap().epoch, 2);
+}
+
 pub async fn a_runner_that_cannot_be_reached_is_replaced_once(db: &Database) {
     let (session, old) = create_ready(&*db.store).await;
     let outcomes = at_once(db, 8, move |_, store| async move {

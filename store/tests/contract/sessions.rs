@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use session::{EndReason, Ended, SessionState, Stage};
-use store::{Advance, EndOutcome, Filter, NewSession};
+use store::{Advance, EndOutcome, Extension, Filter, NewSession};
 use tokio::sync::broadcast::error::TryRecvError;
 
 use super::*;
@@ -83,6 +83,27 @@ pub async fn the_first_reason_stays(db: &Database) {
     assert_eq!(db.other.session(id).await.unwrap(), Some(first));
     let nobody = session::SessionId::new();
     assert_eq!(db.store.end(nobody, None, exited(0), after(2)).await.unwrap(), EndOutcome::Unknown);
+}
+
+pub async fn a_deadline_moves_to_later_and_never_back(db: &Database) {
+    let session = create(&*db.store).await;
+    let later = session.expires_at + jiff::SignedDuration::from_secs(600);
+    let mut extended = session.clone();
+    extended.expires_at = later;
+    assert_eq!(db.store.extend(session.id, later).await.unwrap(), Extension::Extended(Box::new(extended.clone())));
+    // One that is earlier, or the same again, changes nothing.
+    for earlier in [session.expires_at, later] {
+        assert_eq!(
+            db.store.extend(session.id, earlier).await.unwrap(),
+            Extension::Extended(Box::new(extended.clone()))
+        );
+    }
+    assert_eq!(db.other.session(session.id).await.unwrap(), Some(extended.clone()));
+    db.store.end(session.id, None, exited(0), after(1)).await.unwrap();
+    let too_late = later + jiff::SignedDuration::from_secs(600);
+    assert_eq!(db.store.extend(session.id, too_late).await.unwrap(), Extension::Ended);
+    assert_eq!(db.other.session(session.id).await.unwrap().unwrap().expires_at, later);
+    assert_eq!(db.store.extend(session::SessionId::new(), later).await.unwrap(), Extension::Unknown);
 }
 
 pub async fn of_many_simultaneous_ends_one_wins(db: &Database) {

@@ -1,11 +1,14 @@
 //! The terminal's messages: ttyd's (subprotocol `tty`) and what `tty.r1` adds. One WebSocket binary message is one
 //! frame: a type byte, then its payload. The hello is the exception: bare JSON, so its type byte is its `{`.
 
+mod client;
+mod server;
+
 use bytes::{BufMut, Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
 
-use crate::claims::Role;
-use crate::state::{EndReason, Stage};
+pub use client::{ClientFrame, Hello, Resume, Take};
+pub use server::{Deadline, Exit, Presence, Resized, ServerFrame, Start, StartMode, Tickets, Waiting};
 
 /// ttyd's subprotocol.
 pub const TTY: &str = "tty";
@@ -97,240 +100,6 @@ impl Size {
     }
 }
 
-/// Where a reconnecting client stands in a stream that it has seen before.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Resume {
-    /// The stream that the offsets belong to.
-    pub sid: String,
-    /// Output bytes seen.
-    pub off: u64,
-    /// Input bytes sent.
-    #[serde(rename = "in", default)]
-    pub input: u64,
-    /// The client's own name for itself; informational, since the gateway states who a client is.
-    #[serde(default)]
-    pub client: String,
-}
-
-/// The client's first message.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Hello {
-    #[serde(rename = "AuthToken", default)]
-    pub auth_token: String,
-    #[serde(default)]
-    pub columns: Option<u16>,
-    #[serde(default)]
-    pub rows: Option<u16>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub resume: Option<Resume>,
-    /// Rather hold the program up, for a while, than miss any of its output. One client at a time can have that.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub lossless: bool,
-}
-
-/// `L`: this operator wants the keyboard and the size, whoever has them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Take {
-    /// Whoever had them is sent away with [`close::TAKEN_OVER`], too.
-    #[serde(default)]
-    pub leave: bool,
-}
-
-/// What a client sends.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ClientFrame {
-    Hello(Hello),
-    /// `0`: input, applied as it comes.
-    Input(Bytes),
-    /// `I`: input at an offset of the client's input stream; only the unseen suffix is applied.
-    InputAt(u64, Bytes),
-    /// `1`
-    Resize(Size),
-    /// `2`: stop sending output to this client.
-    Pause,
-    /// `3`
-    Resume,
-    /// `A`: output parsed up to this offset.
-    Ack(u64),
-    /// `L`
-    Take(Take),
-}
-
-impl ClientFrame {
-    pub fn decode(message: Bytes) -> Result<Self, FrameError> {
-        let kind = *message.first().ok_or(FrameError::Empty)?;
-        let payload = message.slice(1..);
-        match kind {
-            b'{' => serde_json::from_slice(&message).map(Self::Hello).map_err(|_| FrameError::Json("hello")),
-            b'0' => Ok(Self::Input(payload)),
-            b'1' => {
-                let size: Size = serde_json::from_slice(&payload).map_err(|_| FrameError::Json("resize"))?;
-                size.checked().map(Self::Resize)
-            }
-            b'2' => Ok(Self::Pause),
-            b'3' => Ok(Self::Resume),
-            b'L' => serde_json::from_slice(&payload).map(Self::Take).map_err(|_| FrameError::Json("take")),
-            b'A' => offset("ack", &payload).map(|(offset, _)| Self::Ack(offset)),
-            b'I' => offset("input", &payload).map(|(offset, rest)| Self::InputAt(offset, payload.slice_ref(rest))),
-            other => Err(FrameError::UnknownType(other)),
-        }
-    }
-
-    pub fn encode(&self) -> Bytes {
-        match self {
-            Self::Hello(hello) => json_bytes(hello),
-            Self::Input(bytes) => typed(b'0', bytes),
-            Self::InputAt(at, bytes) => typed_at(b'I', *at, bytes),
-            Self::Resize(size) => typed(b'1', &json_bytes(size)),
-            Self::Pause => Bytes::from_static(b"2"),
-            Self::Resume => Bytes::from_static(b"3"),
-            Self::Ack(at) => typed_at(b'A', *at, b""),
-            Self::Take(take) => typed(b'L', &json_bytes(take)),
-        }
-    }
-}
-
-/// How a `tty.r1` stream is taken up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum StartMode {
-    /// The client's screen is kept; output goes on at its offset.
-    Delta,
-    /// The whole stream from its first byte; the client resets its screen.
-    Full,
-    /// A `V` frame follows that sets the screen; `lost` bytes are not sent.
-    Snapshot,
-}
-
-/// `S`: the stream's position, first of all from the runner, and again when a laggard is moved to a snapshot.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Start {
-    pub sid: String,
-    pub mode: StartMode,
-    /// The offset of the next output byte that is sent.
-    pub off: u64,
-    /// The offset that the stream has reached; what lies below it is replay.
-    pub end: u64,
-    /// Input accepted from this client so far.
-    #[serde(rename = "in")]
-    pub input: u64,
-    /// Output bytes that this client will never be sent.
-    pub lost: u64,
-    pub cols: u16,
-    pub rows: u16,
-    pub role: Role,
-}
-
-/// `W`: what is being waited for. From the gateway before the runner is there, from the runner at each new stage.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Waiting {
-    pub stage: Stage,
-    pub text: String,
-}
-
-/// `T`: what lets this tab come back, and ask for what belongs to its session.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Tickets {
-    pub ticket: String,
-    pub page_token: String,
-}
-
-/// `X`: the end, before close 1000.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Exit {
-    pub code: Option<i32>,
-    pub signal: Option<String>,
-    pub reason: EndReason,
-    /// The offset at which the stream ended.
-    pub end: u64,
-    pub message: Option<String>,
-}
-
-/// `Z`: the terminal's size changed at this place in the stream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Resized {
-    pub cols: u16,
-    pub rows: u16,
-}
-
-/// `P`: who is there, and whose the keyboard is. After the first `S`, and again with every change.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Presence {
-    /// Connections that may type, this one included.
-    pub operators: usize,
-    /// Connections that may only watch, this one included.
-    pub viewers: usize,
-    /// This connection has the keyboard and the size: what it types is typed, and its terminal answers the program.
-    pub holds: bool,
-    /// Some connection has them. Where none has, the next operator to type or to change its size gets them.
-    pub held: bool,
-}
-
-/// What a server sends.
-#[derive(Clone, PartialEq, Eq)]
-pub enum ServerFrame {
-    /// `0`
-    Output(Bytes),
-    /// `1`
-    Title(String),
-    /// `2`
-    Preferences(String),
-    /// `W`
-    Waiting(Waiting),
-    /// `T`
-    Tickets(Tickets),
-    /// `S`
-    Start(Start),
-    /// `V`
-    Snapshot(Bytes),
-    /// `Z`
-    Resized(Resized),
-    /// `K`
-    InputAck(u64),
-    /// `P`
-    Presence(Presence),
-    /// `X`
-    Exit(Exit),
-}
-
-impl ServerFrame {
-    pub fn decode(message: Bytes) -> Result<Self, FrameError> {
-        let kind = *message.first().ok_or(FrameError::Empty)?;
-        let payload = message.slice(1..);
-        match kind {
-            b'0' => Ok(Self::Output(payload)),
-            b'1' => Ok(Self::Title(String::from_utf8_lossy(&payload).into_owned())),
-            b'2' => Ok(Self::Preferences(String::from_utf8_lossy(&payload).into_owned())),
-            b'W' => json("waiting", &payload).map(Self::Waiting),
-            b'T' => json("tickets", &payload).map(Self::Tickets),
-            b'S' => json("start", &payload).map(Self::Start),
-            b'V' => Ok(Self::Snapshot(payload)),
-            b'Z' => json("resized", &payload).map(Self::Resized),
-            b'K' => offset("input ack", &payload).map(|(offset, _)| Self::InputAck(offset)),
-            b'P' => json("presence", &payload).map(Self::Presence),
-            b'X' => json("exit", &payload).map(Self::Exit),
-            other => Err(FrameError::UnknownType(other)),
-        }
-    }
-
-    pub fn encode(&self) -> Bytes {
-        match self {
-            Self::Output(bytes) => typed(b'0', bytes),
-            Self::Title(text) => typed(b'1', text.as_bytes()),
-            Self::Preferences(text) => typed(b'2', text.as_bytes()),
-            Self::Waiting(waiting) => typed(b'W', &json_bytes(waiting)),
-            Self::Tickets(tickets) => typed(b'T', &json_bytes(tickets)),
-            Self::Start(start) => typed(b'S', &json_bytes(start)),
-            Self::Snapshot(bytes) => typed(b'V', bytes),
-            Self::Resized(size) => typed(b'Z', &json_bytes(size)),
-            Self::InputAck(at) => typed_at(b'K', *at, b""),
-            Self::Presence(presence) => typed(b'P', &json_bytes(presence)),
-            Self::Exit(exit) => typed(b'X', &json_bytes(exit)),
-        }
-    }
-}
-
 fn json<'a, T: Deserialize<'a>>(name: &'static str, payload: &'a [u8]) -> Result<T, FrameError> {
     serde_json::from_slice(payload).map_err(|_| FrameError::Json(name))
 }
@@ -363,6 +132,8 @@ fn typed_at(kind: u8, at: u64, payload: &[u8]) -> Bytes {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::claims::Role;
+    use crate::state::{EndReason, Stage};
     use proptest::prelude::*;
 
     fn size() -> impl Strategy<Value = Size> {
@@ -441,6 +212,7 @@ mod tests {
             }),
             ServerFrame::Resized(Resized { cols: 1, rows: 2 }),
             ServerFrame::Presence(Presence { operators: 1, viewers: 2, holds: true, held: true }),
+            ServerFrame::Deadline(Deadline { left_ms: 1, max_left_ms: u64::MAX }),
             ServerFrame::Exit(Exit {
                 code: Some(137),
                 signal: Some("SIGKILL".into()),
