@@ -207,8 +207,8 @@ async fn one_quick_exit(stack: &Stack, expected: &str, protocol: &str) -> Result
 
 #[tokio::test]
 async fn a_session_that_ended_long_ago_says_so_at_once() -> Result<()> {
-    let stack = Stack::options().arg("--linger-secs").arg("0").start().await?;
-    // The token is from before the end: for a session whose terminal is gone no new one is made.
+    let stack = Stack::options().arg("--linger-secs").arg("0").arg("--recordings=").start().await?;
+    // The token is from before the end: for a session of which nothing is left no new one is made.
     let entry = stack.run("exit 6").await?;
     stack.wait_ended(id(&entry)).await?;
     let tokens = format!("/api/sessions/{}/tokens", id(&entry));

@@ -30,6 +30,8 @@ pub struct Attach<'a> {
 pub enum Outcome {
     /// The session did.
     Ended(Ended),
+    /// The session did, before anything of the log that was wanted could be had.
+    Unread(Ended),
     /// The detach key, or the terminal went away; or all of a log that was wanted is written.
     Detached,
     /// This process was told to go.

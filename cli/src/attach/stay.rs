@@ -126,8 +126,10 @@ impl<'a> Stay<'a> {
     fn concluded(&self, ended: Ended) -> Outcome {
         let local = self.place.local();
         if matches!(local, Local::Log { .. }) && !self.place.complete {
-            let what = if self.place.has_begun() { "the end of its output" } else { "its output" };
-            notice(local, &format!("the session has ended and {what} is not kept any more"));
+            if !self.place.has_begun() {
+                return Outcome::Unread(ended);
+            }
+            notice(local, "the session has ended and the end of its output is not kept any more");
         }
         Outcome::Ended(ended)
     }

@@ -20,7 +20,7 @@ pub async fn attach(args: AttachArgs) -> anyhow::Result<ExitCode> {
         },
     };
     Ok(match attach_to(Attach { client, entry, local }).await? {
-        Outcome::Ended(ended) => concluded(&ended),
+        Outcome::Ended(ended) | Outcome::Unread(ended) => concluded(&ended),
         Outcome::Detached => {
             eprintln!("cliscale: the session goes on; come back with: cliscale attach {session}");
             ExitCode::SUCCESS

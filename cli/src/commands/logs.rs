@@ -26,6 +26,7 @@ pub async fn logs(args: LogsArgs) -> anyhow::Result<ExitCode> {
         },
     };
     Ok(match attach(Attach { client, entry, local }).await? {
+        Outcome::Unread(ended) => return recorded(client, session, args.follow, &ended).await,
         Outcome::Ended(ended) if args.follow => concluded(&ended),
         Outcome::Ended(_) | Outcome::Detached | Outcome::Closed => ExitCode::SUCCESS,
         Outcome::Stopped(by) => ExitCode::from(by.exit_code()),

@@ -138,7 +138,7 @@ async fn conclude(
 ) -> anyhow::Result<u8> {
     let client = host.client();
     Ok(match outcome {
-        Ok(Outcome::Ended(ended)) => {
+        Ok(Outcome::Ended(ended) | Outcome::Unread(ended)) => {
             if let Some(line) = verdict::line(&ended) {
                 eprintln!("cliscale: {line}");
             }
