@@ -110,8 +110,8 @@ async fn a_session_past_its_time_is_ended_though_its_runner_does_nothing() {
 async fn a_moved_deadline_holds_though_the_runner_could_not_be_told_and_it_is_told_until_it_was() {
     let world = World::new([]).await;
     let plan = world.lifecycle.plan().unwrap();
-    // Of its own time little is left: only what it was extended by counts.
-    let session = world.commit(&plan, Time::now() - SignedDuration::from_secs(600), 630).await;
+    // Its own time is a fifth of what it was extended to.
+    let session = world.commit(&plan, Time::now(), 600).await;
     let expires_at = Time::now() + SignedDuration::from_secs(3000);
     world.store.extend(session.id, expires_at).await.unwrap();
     world.lifecycle.begin(&session, session.runner.unwrap(), false, plan);
