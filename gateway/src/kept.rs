@@ -19,6 +19,7 @@ use hyper::body::Frame;
 use service::Problem;
 use session::gateway_api::{log_path, recording_path};
 use session::problem::ProblemBody;
+use session::recording::MEDIA_TYPE;
 use session::{ProblemType, SessionId};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::timeout;
@@ -99,7 +100,7 @@ impl Asked {
     fn read(transfer: Transfer, session: SessionId, query: &str) -> Result<Self, Problem> {
         if transfer == Transfer::Recording {
             let (target, name) = (recording_path(session), format!("{session}.cast"));
-            return Ok(Self { target, kind: "application/x-asciicast", name });
+            return Ok(Self { target, kind: MEDIA_TYPE, name });
         }
         let format = url::form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "format");
         let format = format.map_or("text".into(), |(_, value)| value);
