@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt as _;
 use serde_json::Value;
 use session::frames::TTY_R1;
 use testkit::cluster::ending::Seen;
@@ -35,13 +36,15 @@ async fn alone(test: impl AsyncFnOnce(&ClusterStack, &OwnCluster) -> Result<()>)
         .await
 }
 
-/// A terminal of a session that answers every line, the session's id, and its runner's.
-async fn terminal(stack: &ClusterStack) -> Result<(TerminalClient, String, String)> {
+/// A terminal of a session that answers every line, the session's id, and its pod.
+async fn terminal(stack: &ClusterStack) -> Result<(TerminalClient, String, Pod)> {
     let (entry, id, runner) = stack.running("while read line; do echo got $line; done").await?;
     let url = entry["webSocketUrl"].as_str().context("a URL")?;
     let mut client = TerminalClient::connect(url, &[], &[TTY_R1]).await?;
     client.wait_until(SOON, "a start", |client| !client.starts.is_empty()).await?;
-    Ok((client, id, runner))
+    // The kubelet tells a moment later what runs; of a pod that it never told of, nobody misses it.
+    let pod = stack.kubernetes.wait_for_pod(&runner, "known to be ready", is_ready).await?;
+    Ok((client, id, pod))
 }
 
 /// Types lines and sees each answered, for as long as this takes.
@@ -56,10 +59,18 @@ async fn keep_talking(client: &mut TerminalClient, time: Duration) -> Result<()>
     Ok(())
 }
 
+fn readiness(pod: &Pod) -> Option<bool> {
+    let conditions = pod.status.as_ref()?.conditions.as_ref()?;
+    let ready = conditions.iter().find(|condition| condition.type_ == "Ready")?;
+    Some(ready.status == "True")
+}
+
+fn is_ready(pod: &Pod) -> bool {
+    readiness(pod) == Some(true)
+}
+
 fn is_unready(seen: &Seen) -> bool {
-    let status = seen.pod.as_ref().and_then(|pod| pod.status.as_ref());
-    let conditions = status.and_then(|status| status.conditions.as_ref());
-    conditions.into_iter().flatten().any(|condition| condition.type_ == "Ready" && condition.status != "True")
+    seen.pod.as_ref().and_then(readiness) == Some(false)
 }
 
 async fn wait_until_unready(stack: &ClusterStack, runner: &str) -> Result<()> {
@@ -74,15 +85,15 @@ async fn wait_until_unready(stack: &ClusterStack, runner: &str) -> Result<()> {
 #[tokio::test]
 async fn a_kubelet_killed_alone_harms_no_session() -> Result<()> {
     alone(async |stack, cluster| {
-        let (mut client, id, runner) = terminal(stack).await?;
+        let (mut client, id, pod) = terminal(stack).await?;
+        let runner = pod.name_any();
         cluster.run(&["kill", "kubelet"]).await?;
         wait_until_unready(stack, &runner).await?;
         // Longer than it takes to give up a runner that does not answer.
         keep_talking(&mut client, Duration::from_secs(12)).await?;
         assert_eq!(stack.show(&id).await?["state"], "running");
         cluster.run(&["start", "kubelet"]).await?;
-        let ready = |pod: &Pod| !is_unready(&Seen { job: None, pod: Some(pod.clone()), events: Vec::new() });
-        stack.kubernetes.wait_for_pod(&runner, "ready again", ready).await?;
+        stack.kubernetes.wait_for_pod(&runner, "ready again", is_ready).await?;
         keep_talking(&mut client, Duration::from_secs(2)).await?;
         client.type_at_offset(b"\x04").await?;
         assert_eq!(client.wait_closed(SOON).await?, Some(1000));
@@ -96,10 +107,7 @@ async fn a_kubelet_killed_alone_harms_no_session() -> Result<()> {
 #[tokio::test]
 async fn a_node_that_is_cut_off_loses_its_session_and_the_zombie_is_fenced() -> Result<()> {
     alone(async |stack, cluster| {
-        let (_client, id, runner) = terminal(stack).await?;
-        // The kubelet tells a moment later what runs.
-        let known = |pod: &Pod| pod.status.as_ref().is_some_and(|status| status.phase.as_deref() == Some("Running"));
-        let pod = stack.kubernetes.wait_for_pod(&runner, "known to run", known).await?;
+        let (_client, id, pod) = terminal(stack).await?;
         let process = runner_process(&pod)?;
         let address = pod.status.and_then(|status| status.pod_ip).context("an address")?;
         cluster.run(&["kill", "kubelet"]).await?;
