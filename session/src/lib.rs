@@ -22,5 +22,5 @@ pub use ids::{ApiKeyId, ClientId, RunnerId, SessionId};
 pub use problem::ProblemType;
 pub use recording::{Record, RecordingPolicy};
 pub use secret::Secret;
-pub use spec::{SessionSecrets, SessionSpec, SpecLimits};
+pub use spec::{DEFAULT_TEMPLATE, SessionSecrets, SessionSpec, SpecLimits};
 pub use state::{EndReason, Ended, SessionState, Stage};

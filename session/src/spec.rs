@@ -31,6 +31,8 @@ pub const MAX_ENV_TOTAL: usize = 256 * 1024;
 pub const MAX_LABELS: usize = 32;
 /// Bytes of a label's key or value, as Kubernetes has it.
 pub const MAX_LABEL: usize = 63;
+/// The template of sessions that ask for none.
+pub const DEFAULT_TEMPLATE: &str = "default";
 /// Bytes of a `code_auth` member.
 pub const MAX_CODE_AUTH: usize = 8 * 1024;
 
@@ -101,6 +103,9 @@ pub struct CreateSession {
     /// typed, passwords included) or `none`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub record: Option<Record>,
+    /// What the session's sandbox is made of, one of the server's templates; default `default`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub template: Option<String>,
 }
 
 /// What a session's specification may be on this server.
@@ -110,6 +115,8 @@ pub struct SpecLimits {
     pub max_ttl: Duration,
     pub default_idle: Duration,
     pub allowed_hosts: AllowedHosts,
+    /// What sandboxes can be made of; [`DEFAULT_TEMPLATE`] always is one of them.
+    pub templates: Vec<String>,
     /// `file://` and plain folders are served.
     pub local: bool,
 }
@@ -124,6 +131,7 @@ impl Default for SpecLimits {
             max_ttl: Duration::from_secs(86_400),
             default_idle: Duration::from_secs(900),
             allowed_hosts: AllowedHosts::any(),
+            templates: vec![DEFAULT_TEMPLATE.to_owned()],
             local: false,
         }
     }
@@ -152,10 +160,17 @@ pub struct SessionSpec {
     pub max_ttl_secs: u64,
     #[serde(default)]
     pub record: Record,
+    /// Sessions of before there was a choice say nothing.
+    #[serde(default = "default_template")]
+    pub template: String,
 }
 
 const fn shared() -> bool {
     true
+}
+
+fn default_template() -> String {
+    DEFAULT_TEMPLATE.to_owned()
 }
 
 /// The write-only part of a specification; stored sealed and dropped once the runner has it.
@@ -179,6 +194,11 @@ impl SessionSpec {
         found.text("prompt", request.prompt.as_deref().unwrap_or_default(), MAX_PROMPT);
         check_env(&request, &mut found);
         check_labels(&request.labels, &mut found);
+        let template = request.template.unwrap_or_else(default_template);
+        if !limits.templates.contains(&template) {
+            let known = limits.templates.join(", ");
+            found.refuse("template", format!("is none of this server's, which are: {known}"));
+        }
         let cols = found.range("cols", request.cols.map(u64::from), 80, 1, u64::from(MAX_SIZE));
         let rows = found.range("rows", request.rows.map(u64::from), 24, 1, u64::from(MAX_SIZE));
         let max_ttl = limits.max_ttl.as_secs();
@@ -207,6 +227,7 @@ impl SessionSpec {
             share: request.share.unwrap_or_else(shared),
             max_ttl_secs,
             record: request.record.unwrap_or_default(),
+            template,
         };
         let secrets =
             SessionSecrets { env: request.env, prompt: request.prompt.map(Secret::new), code_auth: request.code_auth };

@@ -5,6 +5,7 @@
 
 mod access;
 pub mod migrations;
+pub mod pools;
 pub mod postgres;
 mod records;
 mod runners;
@@ -18,8 +19,9 @@ use session::{ApiKeyId, RunnerId, Secret, SessionId, Stage};
 use tokio::sync::broadcast;
 
 pub use access::{ApiKey, AuditEntry, NewApiKey, NewTicket, NewToken, TicketOutcome};
+pub use pools::{Hold, PoolRecord, PoolTarget, Refill, Retired};
 pub use records::{Filter, Pruned, Retention, Route, RunnerRecord, RunnerState, SessionRecord};
-pub use runners::{Assignment, Beat, NewRunner, ReadyOutcome, Recorder, RunnerCall};
+pub use runners::{Assignment, Beat, NewRunner, ReadyOutcome, Recorder, Replacement, RunnerCall};
 pub use seal::{SealError, SealKey};
 pub use sessions::{Advance, Creation, EndOutcome, Extension, Idempotency, NewSession, Placement, Rate};
 
@@ -127,8 +129,6 @@ pub trait Store: Send + Sync + 'static {
 
     // Runners.
 
-    /// Adds a blank runner that no session has asked for (a standby).
-    async fn add_runner(&self, new: NewRunner, now: Time) -> Result<()>;
     /// A runner calls home. Idempotent for the same boot token and secret; any other secret is refused.
     async fn runner_ready(&self, call: RunnerCall, now: Time) -> Result<ReadyOutcome>;
     async fn runner(&self, id: RunnerId) -> Result<Option<RunnerRecord>>;
@@ -143,16 +143,39 @@ pub trait Store: Send + Sync + 'static {
     /// What to send to a runner that is ready and has a session that is not ended; `None` otherwise, and for fixed
     /// backends. The secrets are empty once a stage says that the runner has them.
     async fn assignment(&self, runner: RunnerId) -> Result<Option<Assignment>>;
-    /// Gives a queued session another runner in place of one that cannot be reached, with the next epoch. `None` when
-    /// the session has ended, has another runner by now, or was accepted (then its secrets are no longer here). The old
-    /// runner is gone, and no longer has a session.
-    async fn replace_runner(&self, session: SessionId, old: RunnerId, new: NewRunner, now: Time)
-    -> Result<Option<u64>>;
+    /// Gives a queued session another runner in place of one that cannot be reached, with the next epoch: an idle one of
+    /// its pool, or the new one. `None` when the session has ended, has another runner by now, or was accepted (then its
+    /// secrets are no longer here). The old runner is gone, and no longer has a session.
+    async fn replace_runner(
+        &self,
+        session: SessionId,
+        old: RunnerId,
+        new: NewRunner,
+        now: Time,
+    ) -> Result<Option<Replacement>>;
     /// Records that runners live, in one batch.
     async fn beat(&self, beats: Vec<Beat>, now: Time) -> Result<()>;
-    /// Records that a runner is gone, and drops its secret; the session is left as it is. Answers the session that it
+    /// Records that a runner is gone, and drops its secret; the session is left as it is. A standby that dies before it
+    /// called home, or soon after, makes its pool wait before the next. Answers the session that it
     /// had, if it had one and was not replaced, and again when asked again.
     async fn runner_gone(&self, id: RunnerId, now: Time) -> Result<Option<SessionId>>;
+
+    // Pools of standbys.
+
+    /// Makes a pool this controller's way, whatever it was before: to be called once, when a controller starts.
+    async fn adopt_pool(&self, target: PoolTarget, now: Time) -> Result<()>;
+    /// Adds as many of the new runners to a pool as it lacks and may have now; they are to be launched. Exact, however
+    /// many controllers do this at once. A pool that was never adopted is an error.
+    async fn refill_pool(&self, target: PoolTarget, new: Vec<NewRunner>, now: Time) -> Result<Refill>;
+    /// Takes the standbys out of a pool that are of another template, have waited too long, or are too many. They are
+    /// gone, unless a session has claimed them first.
+    async fn retire_standbys(&self, target: PoolTarget, now: Time) -> Result<Vec<Retired>>;
+    /// The same for pools that no controller has confirmed for a while, which are forgotten then.
+    async fn retire_abandoned(&self, now: Time) -> Result<Vec<Retired>>;
+    /// By name.
+    async fn pools(&self) -> Result<Vec<PoolRecord>>;
+    /// Pauses or resumes the filling of a pool; `false` where there is no such pool.
+    async fn pause_pool(&self, name: String, paused: bool) -> Result<bool>;
 
     // Upkeep.
 

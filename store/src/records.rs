@@ -79,6 +79,8 @@ pub struct RunnerRecord {
     pub address: Option<String>,
     /// The launcher's own note.
     pub handle: Option<String>,
+    /// Of a standby, also once a session has it.
+    pub pool: Option<String>,
     pub created_at: Time,
     /// The last time that it called.
     pub seen_at: Option<Time>,

@@ -2,7 +2,7 @@
 
 use session::{RunnerId, Secret, SessionId, SessionSecrets};
 
-use crate::{Digest, SessionRecord};
+use crate::{Digest, SessionRecord, Time};
 
 /// A runner that is about to be launched.
 #[derive(Debug, Clone)]
@@ -52,6 +52,16 @@ pub struct Recorder {
     pub session: SessionId,
     /// Of the session's assignment to this runner.
     pub epoch: u64,
+}
+
+/// A session's next runner.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Replacement {
+    /// Of the assignment to this one.
+    pub epoch: u64,
+    pub runner: RunnerId,
+    /// It is an idle one that had been ready since then; else it is the new one, to be launched.
+    pub idle_since: Option<Time>,
 }
 
 /// A sign of life.

@@ -40,9 +40,10 @@ pub struct Rate {
 /// Where a session's terminal will be.
 #[derive(Debug, Clone)]
 pub enum Placement {
-    /// An idle runner, or this new one.
+    /// An idle runner of the template's pool, or this new one.
     Runner(NewRunner),
-    /// An idle runner. Where there is none, nothing is created: no other could be launched now.
+    /// An idle runner of the template's pool. Where there is none, nothing is created: no other can be launched now, or
+    /// shall be.
     IdleRunner,
     /// A ttyd-compatible server at a fixed address, `HOST:PORT`.
     Fixed { runner: RunnerId, address: String },
@@ -51,11 +52,11 @@ pub enum Placement {
 /// How a creation went.
 #[derive(Debug, Clone)]
 pub enum Creation {
-    /// `claimed`: an idle runner was taken, so the new one must not be launched.
+    /// `idle_since`: an idle runner was taken that had been ready since then, so the new one must not be launched.
     Created {
         session: SessionRecord,
         runner: RunnerId,
-        claimed: bool,
+        idle_since: Option<Time>,
     },
     /// The same key and body came before. The new token belongs to that session.
     Repeated(SessionRecord),

@@ -7,7 +7,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use contract::{Database, after, call_of, create, create_ready, exited, new_runner, new_session, secrets, start};
+use contract::{
+    Database, after, call_of, create, create_ready, exited, new_runner, new_session, secrets, start, target,
+};
 use rusqlite::Connection;
 use session::Stage;
 use store::sqlite::SqliteStore;
@@ -184,8 +186,9 @@ async fn a_caller_that_stops_waiting_undoes_nothing() {
     let store = open(&dir.path().join("db")).await.unwrap();
     let new = new_runner();
     let id = new.id;
+    store.adopt_pool(target(), start()).await.unwrap();
     {
-        let mut adding = store.add_runner(new, start());
+        let mut adding = store.refill_pool(target(), vec![new], start());
         // Polled once, so that it is handed over, and then given up.
         let _ = futures_poll_once(&mut adding).await;
     }

@@ -44,10 +44,10 @@ pub(super) async fn create_session(db: &mut Lease, new: &NewSession, now: Time) 
     }
     let idle = match new.placement {
         Placement::Fixed { .. } => None,
-        Placement::Runner(_) | Placement::IdleRunner => runners::lock_idle(db).await?,
+        Placement::Runner(_) | Placement::IdleRunner => runners::lock_idle(db, &new.spec.template).await?,
     };
     let runner = match (&new.placement, idle) {
-        (_, Some(idle)) => idle,
+        (_, Some((idle, _))) => idle,
         (Placement::Fixed { runner, .. }, None) => *runner,
         (Placement::Runner(blank), None) => blank.id,
         (Placement::IdleRunner, None) => return Ok(Creation::NoIdleRunner),
@@ -56,12 +56,12 @@ pub(super) async fn create_session(db: &mut Lease, new: &NewSession, now: Time) 
     match &new.placement {
         _ if idle.is_some() => runners::claim(db, runner, new.id).await?,
         Placement::Fixed { address, .. } => fix(db, uuid(runner), new.id, address, now).await?,
-        Placement::Runner(blank) => runners::add(db, blank, Some(new.id), now).await?,
+        Placement::Runner(blank) => runners::add(db, blank, new.id, now).await?,
         // It has an idle one.
         Placement::IdleRunner => {}
     }
     db.changed.push(new.id);
-    Ok(Creation::Created { session, runner, claimed: idle.is_some() })
+    Ok(Creation::Created { session, runner, idle_since: idle.map(|(_, since)| since) })
 }
 
 async fn lock(db: &Lease, new: &NewSession) -> Attempt<()> {

@@ -21,6 +21,8 @@ pub(super) enum Lock {
     Capacity,
     /// One redemption at a time of a session's tickets.
     Tickets,
+    /// One addition at a time of standbys to a pool.
+    Pool,
 }
 
 /// Waits for the lock on `name`.

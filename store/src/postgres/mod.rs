@@ -17,6 +17,7 @@ mod lease;
 mod locks;
 mod notices;
 mod open;
+mod pools;
 mod rows;
 mod runners;
 mod sessions;
@@ -40,8 +41,9 @@ use self::notices::Listener;
 pub use self::url::{InvalidUrl, PostgresUrl, Roots, SslMode, Tls};
 use crate::{
     Advance, ApiKey, Assignment, AuditEntry, Beat, Creation, Digest, EndOutcome, Extension, Filter, NewApiKey,
-    NewRunner, NewSession, NewTicket, NewToken, Pruned, ReadyOutcome, Recorder, Result, Retention, Route, RunnerCall,
-    RunnerRecord, SealKey, SessionRecord, Store, TicketOutcome, Time,
+    NewRunner, NewSession, NewTicket, NewToken, PoolRecord, PoolTarget, Pruned, ReadyOutcome, Recorder, Refill,
+    Replacement, Result, Retention, Retired, Route, RunnerCall, RunnerRecord, SealKey, SessionRecord, Store,
+    TicketOutcome, Time,
 };
 
 /// Changes that a slow reader may be behind before it loses some.
@@ -205,14 +207,6 @@ impl Store for PostgresStore {
             .await
     }
 
-    async fn add_runner(&self, new: NewRunner, now: Time) -> Result<()> {
-        self.database
-            .write("adding a runner", Repeat::Never, (new, now), |db, (new, now)| {
-                Box::pin(runners::add(db, new, None, *now))
-            })
-            .await
-    }
-
     async fn runner_ready(&self, call: RunnerCall, now: Time) -> Result<ReadyOutcome> {
         self.database
             .write("recording a call home", Repeat::Harmless, (call, now), |db, (call, now)| {
@@ -257,7 +251,7 @@ impl Store for PostgresStore {
         old: RunnerId,
         new: NewRunner,
         now: Time,
-    ) -> Result<Option<u64>> {
+    ) -> Result<Option<Replacement>> {
         self.database
             .write("replacing a runner", Repeat::Never, (session, old, new, now), |db, (session, old, new, now)| {
                 Box::pin(runners::replace(db, *session, *old, new, *now))
@@ -277,6 +271,50 @@ impl Store for PostgresStore {
         self.database
             .write("recording that a runner is gone", Repeat::Harmless, (id, now), |db, &(id, now)| {
                 Box::pin(runners::gone(db, id, now))
+            })
+            .await
+    }
+
+    async fn adopt_pool(&self, target: PoolTarget, now: Time) -> Result<()> {
+        self.database
+            .write("adopting a pool", Repeat::Harmless, (target, now), |db, (target, now)| {
+                Box::pin(pools::adopt(db, target, *now))
+            })
+            .await
+    }
+
+    async fn refill_pool(&self, target: PoolTarget, new: Vec<NewRunner>, now: Time) -> Result<Refill> {
+        self.database
+            .write("filling a pool", Repeat::Never, (target, new, now), |db, (target, new, now)| {
+                Box::pin(pools::refill(db, target, new, *now))
+            })
+            .await
+    }
+
+    async fn retire_standbys(&self, target: PoolTarget, now: Time) -> Result<Vec<Retired>> {
+        self.database
+            .write("retiring standbys", Repeat::Never, (target, now), |db, (target, now)| {
+                Box::pin(pools::retire(db, target, *now))
+            })
+            .await
+    }
+
+    async fn retire_abandoned(&self, now: Time) -> Result<Vec<Retired>> {
+        self.database
+            .write("retiring abandoned standbys", Repeat::Never, now, |db, &now| {
+                Box::pin(pools::retire_abandoned(db, now))
+            })
+            .await
+    }
+
+    async fn pools(&self) -> Result<Vec<PoolRecord>> {
+        self.database.read("listing pools", (), |db, ()| Box::pin(pools::list(db))).await
+    }
+
+    async fn pause_pool(&self, name: String, paused: bool) -> Result<bool> {
+        self.database
+            .write("pausing a pool", Repeat::Harmless, (name, paused), |db, (name, paused)| {
+                Box::pin(pools::pause(db, name, *paused))
             })
             .await
     }

@@ -16,7 +16,7 @@ use crate::{Digest, RunnerRecord, RunnerState, SessionRecord, Time};
 pub(super) const SESSION: &str = "id, api_key, spec, stage, wire, runner_id, epoch, created_at, started_at, ended_at, \
                                   expires_at, active_at, end_reason, exit_code, end_signal, end_message";
 
-pub(super) const RUNNER: &str = "id, state, session_id, address, handle, created_at, seen_at";
+pub(super) const RUNNER: &str = "id, state, session_id, address, handle, pool, created_at, seen_at";
 
 pub(super) type Params<'p> = &'p [&'p (dyn ToSql + Sync)];
 
@@ -117,6 +117,7 @@ pub(super) fn read_runner(row: &Row) -> Attempt<RunnerRecord> {
         session: maybe_id(row, "session_id")?,
         address: column(row, "address")?,
         handle: column(row, "handle")?,
+        pool: column(row, "pool")?,
         created_at: time(row, "created_at")?,
         seen_at: maybe_time(row, "seen_at")?,
     })

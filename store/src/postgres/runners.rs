@@ -2,33 +2,36 @@
 //!
 //! Where a transaction locks rows of both, it locks sessions before runners, and several of one kind by id.
 
-use session::{RunnerId, Secret, SessionId, SessionSecrets};
+use session::{RunnerId, Secret, SessionId, SessionSecrets, Stage};
 use uuid::Uuid;
 
 use super::create::sessions_row;
 use super::failure::{Attempt, Failure};
 use super::lease::Lease;
+use super::pools;
 use super::rows::{self, execute, first, text, uuid};
 use crate::{
-    Assignment, Beat, Digest, NewRunner, ReadyOutcome, Recorder, RunnerCall, RunnerRecord, RunnerState, SealKey,
-    SessionRecord, Time,
+    Assignment, Beat, Digest, NewRunner, ReadyOutcome, Recorder, Replacement, RunnerCall, RunnerRecord, RunnerState,
+    SealKey, SessionRecord, Time,
 };
 
-/// Adds a runner that is about to be launched, reserved for a session or a standby.
-pub(super) async fn add(db: &Lease, new: &NewRunner, session: Option<SessionId>, now: Time) -> Attempt<()> {
+/// Adds a runner that is about to be launched, reserved for a session.
+pub(super) async fn add(db: &Lease, new: &NewRunner, session: SessionId, now: Time) -> Attempt<()> {
     execute(
         db,
         "INSERT INTO runners (id, state, session_id, boot_token, created_at) VALUES ($1, 'booting', $2, $3, $4)",
-        &[&uuid(new.id), &session.map(uuid), &new.boot_token.0.as_slice(), &now.as_millisecond()],
+        &[&uuid(new.id), &uuid(session), &new.boot_token.0.as_slice(), &now.as_millisecond()],
     )
     .await?;
     Ok(())
 }
 
-/// The idle runner that has waited longest, of those that no other transaction is about to take.
-pub(super) async fn lock_idle(db: &Lease) -> Attempt<Option<RunnerId>> {
-    let sql = "SELECT id FROM runners WHERE state = 'idle' ORDER BY created_at, id LIMIT 1 FOR UPDATE SKIP LOCKED";
-    first(db, sql, &[], |row| rows::id(row, "id")).await
+/// The idle runner of the pool's own template that has waited longest, of those that no other transaction is about to
+/// take, and since when it has waited.
+pub(super) async fn lock_idle(db: &Lease, pool: &str) -> Attempt<Option<(RunnerId, Time)>> {
+    let sql = "SELECT r.id, r.ready_at FROM runners r JOIN pools p ON p.name = r.pool AND p.template = r.template \
+               WHERE r.pool = $1 AND r.state = 'idle' ORDER BY r.created_at, r.id LIMIT 1 FOR UPDATE OF r SKIP LOCKED";
+    first(db, sql, &[&text(pool)], |row| Ok((rows::id(row, "id")?, rows::time(row, "ready_at")?))).await
 }
 
 /// Gives a session the idle runner that this transaction has locked.
@@ -63,7 +66,7 @@ pub(super) async fn ready(db: &mut Lease, call: &RunnerCall, now: Time) -> Attem
             let sealed = db.key.seal(&runners_row(call.id), call.secret.expose().as_bytes())?;
             execute(
                 db,
-                "UPDATE runners SET state = $2, address = $3, secret = $4, seen_at = $5 WHERE id = $1",
+                "UPDATE runners SET state = $2, address = $3, secret = $4, seen_at = $5, ready_at = $5 WHERE id = $1",
                 &[&uuid(call.id), &state.as_str(), &text(&call.address), &sealed, &now.as_millisecond()],
             )
             .await?;
@@ -170,23 +173,24 @@ pub(super) async fn replace(
     old: RunnerId,
     new: &NewRunner,
     now: Time,
-) -> Attempt<Option<u64>> {
-    let epoch = first(
-        db,
-        "UPDATE sessions SET runner_id = $3, epoch = epoch + 1 \
-         WHERE id = $1 AND runner_id = $2 AND stage = 'queued' RETURNING epoch",
-        &[&uuid(session), &uuid(old), &uuid(new.id)],
-        rows::epoch,
-    )
-    .await?;
-    if epoch.is_some() {
-        mark_gone(db, old, now).await?;
-        // From now on the old one's end is nobody's.
-        execute(db, "UPDATE runners SET session_id = NULL WHERE id = $1", &[&uuid(old)]).await?;
-        add(db, new, Some(session), now).await?;
-        db.changed.push(session);
+) -> Attempt<Option<Replacement>> {
+    let record = rows::locked_session(db, session).await?;
+    let waits = |record: &SessionRecord| record.runner == Some(old) && record.stage == Stage::Queued;
+    let Some(record) = record.filter(waits) else { return Ok(None) };
+    let idle = lock_idle(db, &record.spec.template).await?;
+    let runner = idle.map_or(new.id, |(idle, _)| idle);
+    let epoch = record.epoch + 1;
+    let sql = "UPDATE sessions SET runner_id = $2, epoch = epoch + 1 WHERE id = $1";
+    execute(db, sql, &[&uuid(session), &uuid(runner)]).await?;
+    pools::mark_gone(db, uuid(old), now).await?;
+    // From now on the old one's end is nobody's.
+    execute(db, "UPDATE runners SET session_id = NULL WHERE id = $1", &[&uuid(old)]).await?;
+    match idle {
+        Some(_) => claim(db, runner, session).await?,
+        None => add(db, new, session, now).await?,
     }
-    Ok(epoch)
+    db.changed.push(session);
+    Ok(Some(Replacement { epoch, runner, idle_since: idle.map(|(_, since)| since) }))
 }
 
 pub(super) async fn beat(db: &Lease, beats: &[Beat], now: Time) -> Attempt<()> {
@@ -222,20 +226,10 @@ async fn seen(db: &Lease, ids: &[Uuid], now: Time) -> Attempt<()> {
 
 /// Answers the session that the runner has, ended or not, and again when asked again; one that was replaced has none.
 pub(super) async fn gone(db: &mut Lease, id: RunnerId, now: Time) -> Attempt<Option<SessionId>> {
-    let fresh = mark_gone(db, id, now).await?;
+    let fresh = pools::mark_gone(db, uuid(id), now).await?;
     let session = rows::runner(db, id).await?.and_then(|runner| runner.session);
     if fresh {
         db.changed.extend(session);
     }
     Ok(session)
-}
-
-async fn mark_gone(db: &Lease, id: RunnerId, now: Time) -> Attempt<bool> {
-    let changed = execute(
-        db,
-        "UPDATE runners SET state = 'gone', secret = NULL, gone_at = $2 WHERE id = $1 AND state <> 'gone'",
-        &[&uuid(id), &now.as_millisecond()],
-    )
-    .await?;
-    Ok(changed > 0)
 }

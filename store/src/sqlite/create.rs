@@ -1,8 +1,8 @@
 //! Creating a session: every check and every row in one transaction.
 
 use rusqlite::params;
-use session::SessionId;
 use session::frames::Wire;
+use session::{RunnerId, SessionId};
 
 use super::failure::{Attempt, Failure};
 use super::rows::{self, execute, first};
@@ -30,11 +30,15 @@ pub(super) fn create_session(db: &mut Write<'_>, new: &NewSession, now: Time) ->
         }
     }
     // No other transaction writes before this one has ended, so an idle runner that is there now is there below.
-    if matches!(new.placement, Placement::IdleRunner) && !runners::any_idle(db)? {
+    let idle = match new.placement {
+        Placement::Fixed { .. } => None,
+        Placement::Runner(_) | Placement::IdleRunner => runners::find_idle(db, &new.spec.template)?,
+    };
+    if matches!(new.placement, Placement::IdleRunner) && idle.is_none() {
         return Ok(Creation::NoIdleRunner);
     }
     insert(db, new, now)?;
-    let claimed = place(db, new, now)?;
+    place(db, new, idle.map(|(idle, _)| idle), now)?;
     tokens::add(db, new.id, &new.token)?;
     if let Some(idempotency) = &new.idempotency {
         execute(
@@ -59,7 +63,7 @@ pub(super) fn create_session(db: &mut Write<'_>, new: &NewSession, now: Time) ->
     db.changed.push(new.id);
     let session = rows::known_session(db, new.id)?;
     let runner = session.runner.ok_or_else(|| Failure::Corrupt("sessions.runner_id", "none".to_owned()))?;
-    Ok(Creation::Created { session, runner, claimed })
+    Ok(Creation::Created { session, runner, idle_since: idle.map(|(_, since)| since) })
 }
 
 /// What to answer when the same key came before. The row of a session that was pruned went with it.
@@ -142,10 +146,14 @@ pub(super) fn sessions_row(id: SessionId) -> String {
     format!("session:{id}")
 }
 
-/// Gives the session its runner; says whether that was an idle one.
-fn place(db: &Write<'_>, new: &NewSession, now: Time) -> Attempt<bool> {
-    let (runner, claimed) = match &new.placement {
-        Placement::Fixed { runner, address } => {
+/// Gives the session its runner: the idle one where there is one.
+fn place(db: &Write<'_>, new: &NewSession, idle: Option<RunnerId>, now: Time) -> Attempt<()> {
+    let runner = match (&new.placement, idle) {
+        (_, Some(idle)) => {
+            runners::claim(db, idle, new.id)?;
+            idle
+        }
+        (Placement::Fixed { runner, address }, None) => {
             execute(
                 db,
                 "INSERT INTO runners (id, state, session_id, address, created_at) VALUES (?1, ?2, ?3, ?4, ?5)",
@@ -157,20 +165,16 @@ fn place(db: &Write<'_>, new: &NewSession, now: Time) -> Attempt<bool> {
                     now.as_millisecond()
                 ],
             )?;
-            (*runner, false)
+            *runner
         }
-        Placement::IdleRunner => match runners::claim_idle(db, new.id)? {
-            Some(idle) => (idle, true),
-            None => return Err(Failure::Corrupt("runners.state", "no runner is idle any more".to_owned())),
-        },
-        Placement::Runner(blank) => match runners::claim_idle(db, new.id)? {
-            Some(idle) => (idle, true),
-            None => {
-                runners::add(db, blank, Some(new.id), now)?;
-                (blank.id, false)
-            }
-        },
+        (Placement::Runner(blank), None) => {
+            runners::add(db, blank, new.id, now)?;
+            blank.id
+        }
+        (Placement::IdleRunner, None) => {
+            return Err(Failure::Corrupt("runners.state", "no runner is idle any more".to_owned()));
+        }
     };
     execute(db, "UPDATE sessions SET runner_id = ?2 WHERE id = ?1", params![new.id.to_string(), runner.to_string()])?;
-    Ok(claimed)
+    Ok(())
 }

@@ -10,6 +10,7 @@ mod create;
 pub(crate) mod failure;
 mod keys;
 pub(crate) mod open;
+mod pools;
 mod rows;
 mod runners;
 mod sessions;
@@ -31,8 +32,9 @@ use self::failure::Attempt;
 use self::worker::Worker;
 use crate::{
     Advance, ApiKey, Assignment, AuditEntry, Beat, Creation, Digest, EndOutcome, Extension, Filter, NewApiKey,
-    NewRunner, NewSession, NewTicket, NewToken, Pruned, ReadyOutcome, Recorder, Result, Retention, Route, RunnerCall,
-    RunnerRecord, SealKey, SessionRecord, Store, StoreError, TicketOutcome, Time,
+    NewRunner, NewSession, NewTicket, NewToken, PoolRecord, PoolTarget, Pruned, ReadyOutcome, Recorder, Refill,
+    Replacement, Result, Retention, Retired, Route, RunnerCall, RunnerRecord, SealKey, SessionRecord, Store,
+    StoreError, TicketOutcome, Time,
 };
 
 /// Changes that a slow reader may be behind before it loses some.
@@ -204,10 +206,6 @@ impl Store for SqliteStore {
         self.write("writing the audit trail", move |db| keys::audit(db, &entry, now)).await
     }
 
-    async fn add_runner(&self, new: NewRunner, now: Time) -> Result<()> {
-        self.write("adding a runner", move |db| runners::add(db, &new, None, now)).await
-    }
-
     async fn runner_ready(&self, call: RunnerCall, now: Time) -> Result<ReadyOutcome> {
         self.write("recording a call home", move |db| runners::ready(db, &call, now)).await
     }
@@ -242,7 +240,7 @@ impl Store for SqliteStore {
         old: RunnerId,
         new: NewRunner,
         now: Time,
-    ) -> Result<Option<u64>> {
+    ) -> Result<Option<Replacement>> {
         self.write("replacing a runner", move |db| runners::replace(db, session, old, &new, now)).await
     }
 
@@ -252,6 +250,30 @@ impl Store for SqliteStore {
 
     async fn runner_gone(&self, id: RunnerId, now: Time) -> Result<Option<SessionId>> {
         self.write("recording that a runner is gone", move |db| runners::gone(db, id, now)).await
+    }
+
+    async fn adopt_pool(&self, target: PoolTarget, now: Time) -> Result<()> {
+        self.write("adopting a pool", move |db| pools::adopt(db, &target, now)).await
+    }
+
+    async fn refill_pool(&self, target: PoolTarget, new: Vec<NewRunner>, now: Time) -> Result<Refill> {
+        self.write("filling a pool", move |db| pools::refill(db, &target, &new, now)).await
+    }
+
+    async fn retire_standbys(&self, target: PoolTarget, now: Time) -> Result<Vec<Retired>> {
+        self.write("retiring standbys", move |db| pools::retire(db, &target, now)).await
+    }
+
+    async fn retire_abandoned(&self, now: Time) -> Result<Vec<Retired>> {
+        self.write("retiring abandoned standbys", move |db| pools::retire_abandoned(db, now)).await
+    }
+
+    async fn pools(&self) -> Result<Vec<PoolRecord>> {
+        self.read("listing pools", |db, _| pools::list(db)).await
+    }
+
+    async fn pause_pool(&self, name: String, paused: bool) -> Result<bool> {
+        self.write("pausing a pool", move |db| pools::pause(db, &name, paused)).await
     }
 
     async fn prune(&self, retention: Retention, now: Time) -> Result<Pruned> {

@@ -12,7 +12,7 @@ use crate::{Digest, RunnerRecord, RunnerState, SessionRecord, Time};
 pub(super) const SESSION: &str = "id, api_key, spec, stage, wire, runner_id, epoch, created_at, started_at, ended_at, \
                                   expires_at, active_at, end_reason, exit_code, end_signal, end_message";
 
-pub(super) const RUNNER: &str = "id, state, session_id, address, handle, created_at, seen_at";
+pub(super) const RUNNER: &str = "id, state, session_id, address, handle, pool, created_at, seen_at";
 
 /// All rows of a query.
 pub(super) fn all<T>(
@@ -90,6 +90,7 @@ pub(super) fn read_runner(row: &Row<'_>) -> Attempt<RunnerRecord> {
         session: maybe_word(row, "session_id")?,
         address: row.get("address")?,
         handle: row.get("handle")?,
+        pool: row.get("pool")?,
         created_at: time(row, "created_at")?,
         seen_at: maybe_time(row, "seen_at")?,
     })

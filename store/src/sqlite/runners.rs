@@ -1,40 +1,40 @@
 //! Runners: added blank, calling home, claimed, assigned, living and gone.
 
 use rusqlite::{Connection, params};
-use session::{RunnerId, Secret, SessionId, SessionSecrets};
+use session::{RunnerId, Secret, SessionId, SessionSecrets, Stage};
 
 use super::Write;
 use super::create::sessions_row;
 use super::failure::{Attempt, Failure};
+use super::pools;
 use super::rows::{self, execute, first};
 use crate::{
-    Assignment, Beat, Digest, NewRunner, ReadyOutcome, Recorder, RunnerCall, RunnerRecord, RunnerState, SealKey,
-    SessionRecord, Time,
+    Assignment, Beat, Digest, NewRunner, ReadyOutcome, Recorder, Replacement, RunnerCall, RunnerRecord, RunnerState,
+    SealKey, SessionRecord, Time,
 };
 
-/// Adds a runner that is about to be launched, reserved for a session or a standby.
-pub(super) fn add(db: &Write<'_>, new: &NewRunner, session: Option<SessionId>, now: Time) -> Attempt<()> {
+/// Adds a runner that is about to be launched, reserved for a session.
+pub(super) fn add(db: &Write<'_>, new: &NewRunner, session: SessionId, now: Time) -> Attempt<()> {
     execute(
         db,
         "INSERT INTO runners (id, state, session_id, boot_token, created_at) VALUES (?1, 'booting', ?2, ?3, ?4)",
-        params![new.id.to_string(), session.map(|id| id.to_string()), new.boot_token.0, now.as_millisecond()],
+        params![new.id.to_string(), session.to_string(), new.boot_token.0, now.as_millisecond()],
     )?;
     Ok(())
 }
 
-pub(super) fn any_idle(db: &Write<'_>) -> Attempt<bool> {
-    Ok(first(db, "SELECT 1 FROM runners WHERE state = 'idle' LIMIT 1", [], |_| Ok(()))?.is_some())
+/// The idle runner of the pool's own template that has waited longest, and since when it has.
+pub(super) fn find_idle(db: &Write<'_>, pool: &str) -> Attempt<Option<(RunnerId, Time)>> {
+    let sql = "SELECT r.id, r.ready_at FROM runners r JOIN pools p ON p.name = r.pool AND p.template = r.template \
+               WHERE r.pool = ?1 AND r.state = 'idle' ORDER BY r.created_at, r.id LIMIT 1";
+    first(db, sql, [pool], |row| Ok((rows::word(row, "id")?, rows::time(row, "ready_at")?)))
 }
 
-/// Takes the idle runner that has waited longest.
-pub(super) fn claim_idle(db: &Write<'_>, session: SessionId) -> Attempt<Option<RunnerId>> {
-    first(
-        db,
-        "UPDATE runners SET state = 'claimed', session_id = ?1 \
-         WHERE id = (SELECT id FROM runners WHERE state = 'idle' ORDER BY created_at, id LIMIT 1) RETURNING id",
-        [session.to_string()],
-        |row| rows::word(row, "id"),
-    )
+/// Gives a session the idle runner that this transaction has found.
+pub(super) fn claim(db: &Write<'_>, runner: RunnerId, session: SessionId) -> Attempt<()> {
+    let sql = "UPDATE runners SET state = 'claimed', session_id = ?2 WHERE id = ?1";
+    execute(db, sql, params![runner.to_string(), session.to_string()])?;
+    Ok(())
 }
 
 /// What is known of a runner that calls home.
@@ -61,7 +61,7 @@ pub(super) fn ready(db: &mut Write<'_>, call: &RunnerCall, now: Time) -> Attempt
             let sealed = db.key.seal(&runners_row(call.id), call.secret.expose().as_bytes())?;
             execute(
                 db,
-                "UPDATE runners SET state = ?2, address = ?3, secret = ?4, seen_at = ?5 WHERE id = ?1",
+                "UPDATE runners SET state = ?2, address = ?3, secret = ?4, seen_at = ?5, ready_at = ?5 WHERE id = ?1",
                 params![call.id.to_string(), state.as_str(), call.address, sealed, now.as_millisecond()],
             )?;
             db.changed.extend(session);
@@ -168,22 +168,22 @@ pub(super) fn replace(
     old: RunnerId,
     new: &NewRunner,
     now: Time,
-) -> Attempt<Option<u64>> {
-    let epoch = first(
-        db,
-        "UPDATE sessions SET runner_id = ?3, epoch = epoch + 1 \
-         WHERE id = ?1 AND runner_id = ?2 AND stage = 'queued' RETURNING epoch",
-        params![session.to_string(), old.to_string(), new.id.to_string()],
-        rows::epoch,
-    )?;
-    if epoch.is_some() {
-        mark_gone(db, old, now)?;
-        // From now on the old one's end is nobody's.
-        execute(db, "UPDATE runners SET session_id = NULL WHERE id = ?1", [old.to_string()])?;
-        add(db, new, Some(session), now)?;
-        db.changed.push(session);
+) -> Attempt<Option<Replacement>> {
+    let waits = |record: &SessionRecord| record.runner == Some(old) && record.stage == Stage::Queued;
+    let Some(record) = rows::session(db, session)?.filter(waits) else { return Ok(None) };
+    let idle = find_idle(db, &record.spec.template)?;
+    let runner = idle.map_or(new.id, |(idle, _)| idle);
+    let sql = "UPDATE sessions SET runner_id = ?2, epoch = epoch + 1 WHERE id = ?1";
+    execute(db, sql, params![session.to_string(), runner.to_string()])?;
+    pools::mark_gone(db, old, now)?;
+    // From now on the old one's end is nobody's.
+    execute(db, "UPDATE runners SET session_id = NULL WHERE id = ?1", [old.to_string()])?;
+    match idle {
+        Some(_) => claim(db, runner, session)?,
+        None => add(db, new, session, now)?,
     }
-    Ok(epoch)
+    db.changed.push(session);
+    Ok(Some(Replacement { epoch: record.epoch + 1, runner, idle_since: idle.map(|(_, since)| since) }))
 }
 
 pub(super) fn beat(db: &Write<'_>, beats: &[Beat], now: Time) -> Attempt<()> {
@@ -210,19 +210,10 @@ fn seen(db: &Write<'_>, id: RunnerId, now: Time) -> Attempt<()> {
 
 /// Answers the session that the runner has, ended or not, and again when asked again; one that was replaced has none.
 pub(super) fn gone(db: &mut Write<'_>, id: RunnerId, now: Time) -> Attempt<Option<SessionId>> {
-    let fresh = mark_gone(db, id, now)?;
+    let fresh = pools::mark_gone(db, id, now)?;
     let session = rows::runner(db, id)?.and_then(|runner| runner.session);
     if fresh {
         db.changed.extend(session);
     }
     Ok(session)
-}
-
-fn mark_gone(db: &Write<'_>, id: RunnerId, now: Time) -> Attempt<bool> {
-    let changed = execute(
-        db,
-        "UPDATE runners SET state = 'gone', secret = NULL, gone_at = ?2 WHERE id = ?1 AND state <> 'gone'",
-        params![id.to_string(), now.as_millisecond()],
-    )?;
-    Ok(changed > 0)
 }

@@ -4,6 +4,7 @@
 pub mod creation;
 pub mod keys;
 pub mod limits;
+pub mod pools;
 pub mod runners;
 pub mod sessions;
 pub mod tickets;
@@ -15,11 +16,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use session::{
-    ApiKeyId, ClientId, CodeSource, EndReason, Ended, Role, RunnerId, Secret, SessionId, SessionSecrets, SessionSpec,
+    ApiKeyId, ClientId, CodeSource, DEFAULT_TEMPLATE, EndReason, Ended, Role, RunnerId, Secret, SessionId,
+    SessionSecrets, SessionSpec,
 };
 use store::{
-    Creation, Digest, NewRunner, NewSession, NewTicket, NewToken, Placement, ReadyOutcome, RunnerCall, SessionRecord,
-    Store, Time,
+    Creation, Digest, NewRunner, NewSession, NewTicket, NewToken, Placement, PoolTarget, ReadyOutcome, RunnerCall,
+    SessionRecord, Store, Time,
 };
 
 /// A fresh database with two stores on it, as two processes have it.
@@ -81,6 +83,7 @@ pub fn spec() -> SessionSpec {
         share: true,
         max_ttl_secs: 86_400,
         record: Default::default(),
+        template: "default".to_owned(),
     }
 }
 
@@ -163,11 +166,24 @@ pub async fn create_ready(store: &dyn Store) -> (SessionRecord, RunnerId) {
     (session, runner)
 }
 
-/// A standby that has called home.
-pub async fn standby(store: &dyn Store, added: Time) -> RunnerId {
+/// What a pool of sessions without a template of their own is to be; as large as a test likes.
+pub fn target() -> PoolTarget {
+    let (template, revision) = ("template a".to_owned(), "revision a".to_owned());
+    PoolTarget { name: DEFAULT_TEMPLATE.to_owned(), template, revision, min: 999, max: 999, burst: 999, max_idle: HOUR }
+}
+
+/// A standby that boots.
+pub async fn booting(store: &dyn Store, added: Time) -> RunnerId {
     let new = new_runner();
     let id = new.id;
-    store.add_runner(new, added).await.unwrap();
+    store.adopt_pool(target(), added).await.unwrap();
+    assert_eq!(store.refill_pool(target(), vec![new], added).await.unwrap().added, 1);
+    id
+}
+
+/// A standby that has called home.
+pub async fn standby(store: &dyn Store, added: Time) -> RunnerId {
+    let id = booting(store, added).await;
     assert_eq!(store.runner_ready(call_of(id), added).await.unwrap(), ReadyOutcome::Accepted { session: None });
     id
 }
@@ -270,10 +286,23 @@ macro_rules! every_contract {
                 a_secret_is_known_from_the_call_home_until_the_end,
                 a_recorder_is_a_runner_with_a_session_of_its_own,
                 a_runner_that_cannot_be_reached_is_replaced_once,
+                an_idle_runner_replaces_one_that_cannot_be_reached,
                 a_session_that_was_accepted_keeps_its_runner,
                 heartbeats_record_life_and_activity,
                 a_runner_that_is_gone_leaves_its_session_as_it_is,
                 a_note_of_the_launcher_is_kept,
+            }
+            pools {
+                of_many_refills_at_once_no_more_are_added_than_are_missing,
+                a_pool_never_has_more_than_its_most_however_many_are_claimed,
+                only_standbys_of_the_pools_own_template_are_handed_out,
+                a_pool_is_the_one_who_adopted_it_last_until_nobody_confirms_it,
+                standbys_of_another_template_too_old_or_too_many_are_retired_unless_claimed,
+                standbys_of_a_pool_that_nobody_has_are_retired,
+                a_standby_that_dies_early_makes_its_pool_wait_ever_longer,
+                standbys_that_fail_together_count_once,
+                a_pool_is_paused_and_resumed,
+                of_claims_and_retirements_at_once_each_standby_goes_one_way,
             }
             upkeep {
                 ended_sessions_go_with_all_that_is_theirs,

@@ -1,7 +1,7 @@
 //! Runners: calling home, being assigned, replaced, living and going.
 
 use session::{RunnerId, Secret, SessionSecrets, Stage};
-use store::{Advance, Beat, ReadyOutcome, RunnerCall, RunnerState};
+use store::{Advance, Beat, ReadyOutcome, Replacement, RunnerCall, RunnerState};
 
 use super::*;
 
@@ -137,8 +137,9 @@ pub async fn a_runner_that_cannot_be_reached_is_replaced_once(db: &Database) {
         (id, store.replace_runner(session.id, old, new, after(2)).await.unwrap())
     })
     .await;
-    let replaced: Vec<_> = outcomes.into_iter().filter(|(_, epoch)| epoch.is_some()).collect();
-    let [(new, Some(2))] = replaced[..] else { panic!("{replaced:?}") };
+    let replaced: Vec<_> = outcomes.into_iter().filter_map(|(id, next)| Some((id, next?))).collect();
+    let [(new, Replacement { epoch: 2, runner, idle_since: None })] = replaced[..] else { panic!("{replaced:?}") };
+    assert_eq!(runner, new);
     let record = db.store.session(session.id).await.unwrap().unwrap();
     assert_eq!((record.runner, record.epoch, record.stage), (Some(new), 2, Stage::Queued));
     let gone = db.store.runner(old).await.unwrap().unwrap();
@@ -153,6 +154,16 @@ pub async fn a_runner_that_cannot_be_reached_is_replaced_once(db: &Database) {
     let assignment = db.store.assignment(new).await.unwrap().unwrap();
     assert_eq!((assignment.session.epoch, assignment.secrets), (2, secrets()));
     assert_eq!(db.store.advance(session.id, 2, Stage::Assigned, after(5)).await.unwrap(), Advance::Moved);
+}
+
+pub async fn an_idle_runner_replaces_one_that_cannot_be_reached(db: &Database) {
+    let (session, old) = create_ready(&*db.store).await;
+    let idle = standby(&*db.store, after(2)).await;
+    let next = db.store.replace_runner(session.id, old, new_runner(), after(3)).await.unwrap();
+    assert_eq!(next, Some(Replacement { epoch: 2, runner: idle, idle_since: Some(after(2)) }));
+    assert_eq!(db.store.runners().await.unwrap().len(), 1, "the new one is not needed");
+    let assignment = db.store.assignment(idle).await.unwrap().unwrap();
+    assert_eq!((assignment.session.epoch, assignment.secrets), (2, secrets()));
 }
 
 pub async fn a_session_that_was_accepted_keeps_its_runner(db: &Database) {

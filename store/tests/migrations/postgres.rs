@@ -133,12 +133,12 @@ async fn a_lock_that_is_never_free_is_reported_when_the_time_is_over() {
     base.migrator().await.up().await.unwrap();
     let mut reader = base.client().await;
     let long = reader.transaction().await.unwrap();
-    long.query("SELECT id FROM sessions", &[]).await.unwrap();
+    long.query("SELECT id FROM runners", &[]).await.unwrap();
     let mut migrator = base.migrator().await.with_limits(impatient());
     let error = migrator.rollback().await.unwrap_err();
     assert!(matches!(error, MigrateError::Locked(_)), "{error}");
     let text = error.to_string();
-    assert!(text.contains("rolling back V1__initial") && text.contains("55P03"), "{text}");
+    assert!(text.contains("rolling back V2__pools") && text.contains("55P03"), "{text}");
     assert!(migrator.status().await.unwrap().is_current());
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use store::{Creation, Filter, NewSession, Rate};
 
-use crate::contract::{after, at_once, create, created, exited, new_runner, new_session, standby, start};
+use crate::contract::{after, at_once, create, created, exited, new_runner, new_session, standby, start, target};
 use crate::{SOON, database, until};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -20,7 +20,8 @@ async fn two_hundred_simultaneous_creations_on_two_stores_stay_exact() {
     .await;
     let made: Vec<_> =
         creations.into_iter().filter(|creation| !matches!(creation, Creation::AtCapacity { .. })).collect();
-    let claims = made.iter().filter(|creation| matches!(creation, Creation::Created { claimed: true, .. })).count();
+    let claims =
+        made.iter().filter(|creation| matches!(creation, Creation::Created { idle_since: Some(_), .. })).count();
     assert_eq!((made.len(), claims), (40, 20));
     assert_eq!(db.store.sessions(Filter::default()).await.unwrap().len(), 40);
 }
@@ -96,8 +97,9 @@ async fn a_caller_that_stops_waiting_undoes_nothing() {
     let Some(db) = database().await else { return };
     let new = new_runner();
     let id = new.id;
+    db.store.adopt_pool(target(), start()).await.unwrap();
     {
-        let mut adding = db.store.add_runner(new, start());
+        let mut adding = db.store.refill_pool(target(), vec![new], start());
         // Polled once, so that it is handed over, and then given up.
         let polled = std::future::poll_fn(|context| std::task::Poll::Ready(adding.as_mut().poll(context).is_ready()));
         assert!(!polled.await);

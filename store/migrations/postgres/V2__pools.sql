@@ -1,0 +1,18 @@
+-- Pools of standbys. The release before this one fills none; while both run, it may take an idle runner of any.
+
+CREATE TABLE pools (
+    name         TEXT    NOT NULL PRIMARY KEY,
+    template     TEXT    NOT NULL,   -- digest of what its standbys are made of; only those of this one are handed out
+    revision     TEXT    NOT NULL,   -- digest of all that it is configured as
+    paused       BOOLEAN NOT NULL DEFAULT FALSE,
+    failures     INTEGER NOT NULL DEFAULT 0,
+    failed_at    BIGINT,
+    retry_at     BIGINT,
+    confirmed_at BIGINT  NOT NULL    -- when a controller last was configured like this
+);
+
+ALTER TABLE runners ADD COLUMN pool TEXT;       -- NULL: made for its session
+ALTER TABLE runners ADD COLUMN template TEXT;
+ALTER TABLE runners ADD COLUMN ready_at BIGINT; -- when it called home first
+
+CREATE INDEX runners_pool ON runners (pool, state, created_at, id) WHERE pool IS NOT NULL;
