@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run test build dist web cluster cluster-down audit fmt clean
+.PHONY: help run test build dist web bench bench-smoke cluster cluster-down audit fmt clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -25,6 +25,18 @@ build: ## release binaries in target/release/
 dist: ## a release in dist/: programs, chart, all-in-one image where docker, podman or buildah is, checksums
 	@tools/prerequisites run
 	@tools/dist
+
+bench: ## measure speed and memory beside the peers, and write bench/RESULTS.md (Linux; 20 minutes)
+	@tools/prerequisites test
+	@$(MAKE) --no-print-directory web
+	cargo build --release -p gateway -p runner -p bench --bins
+	@bench/install-peers
+	@$${CARGO_TARGET_DIR:-target}/release/bench-results
+
+bench-smoke: ## prove that every measurement runs
+	@$(MAKE) --no-print-directory web
+	cargo build --profile ci -p gateway -p runner -p bench --bins
+	@$${CARGO_TARGET_DIR:-target}/ci/bench-results --smoke
 
 web: gateway/web/dist/index.html ## the page that the gateway embeds
 
@@ -51,4 +63,4 @@ fmt: ## format the Rust code
 
 clean: ## remove everything that was built
 	cargo clean
-	rm -rf gateway/web/dist gateway/web/element/dist gateway/web/node_modules e2e/browser/node_modules sample-cli/node_modules screen/tests/xterm/node_modules
+	rm -rf bench/peers/node_modules gateway/web/dist gateway/web/element/dist gateway/web/node_modules e2e/browser/node_modules sample-cli/node_modules screen/tests/xterm/node_modules

@@ -1,6 +1,6 @@
-//! From POST /api/sessions to the first byte of a nonce that the command prints, at a WebSocket client, on Kubernetes:
-//! cold starts, one session after the other. Beside each, in the same run, a bare Job of the same image whose container
-//! calls back with a nonce: what Kubernetes itself costs.
+//! From POST /api/sessions to the first byte of a nonce that the command prints, at a WebSocket client, on Kubernetes.
+//! Cold, one session after the other; beside each, in the same run, a bare Job of the same image whose container calls
+//! back with a nonce: what Kubernetes itself costs. Warm, from a pool of standbys: one after the other, and 20 at once.
 //!
 //!     export CLISCALE_E2E_KUBECONFIG=$(e2e/cluster/cluster up)
 //!     cargo build --release --bins && cargo bench -p e2e --bench cluster-first-byte [-- RUNS]
@@ -18,10 +18,18 @@ use testkit::cluster::{ClusterOptions, ClusterStack, hits::Hits};
 use testkit::stack::SOON;
 use testkit::terminal_client::TerminalClient;
 
+/// Sessions that start together.
+const AT_ONCE: usize = 20;
+
 #[tokio::main]
 async fn main() -> Result<()> {
     // cargo bench adds --bench.
     let runs = std::env::args().skip(1).find_map(|arg| arg.parse().ok()).unwrap_or(30);
+    cold(runs).await?;
+    warm(runs).await
+}
+
+async fn cold(runs: usize) -> Result<()> {
     ClusterOptions::default()
         .set("CLISCALE_LINGER_SECS", "0")
         .run(async |stack| {
@@ -34,14 +42,80 @@ async fn main() -> Result<()> {
                 sessions.push(session(stack).await?);
                 jobs.push(bare_job(stack, &hits, run).await?);
             }
-            report("POST to first byte", sessions);
+            report("cold: POST to first byte", sessions);
             report("a bare Job's call", jobs);
             Ok(())
         })
         .await
 }
 
+/// Each measurement is of standbys that have waited for a while, and of a machine that makes none meanwhile.
+async fn warm(runs: usize) -> Result<()> {
+    let pool = json!([{"name": "default", "min": AT_ONCE, "perMinute": 3000}]);
+    ClusterOptions::default()
+        .set("CLISCALE_LINGER_SECS", "0")
+        .pools(pool)
+        .run(async |stack| {
+            let (mut serial, mut at_once) = (Vec::new(), Vec::new());
+            while serial.len() < runs {
+                wait_until_full(stack).await?;
+                pause(stack, true).await?;
+                for _ in 0..AT_ONCE.min(runs - serial.len()) {
+                    serial.push(first_byte(stack).await?);
+                }
+                pause(stack, false).await?;
+            }
+            for _ in 0..runs.div_ceil(AT_ONCE) {
+                wait_until_full(stack).await?;
+                pause(stack, true).await?;
+                at_once.extend(futures_util::future::try_join_all((0..AT_ONCE).map(|_| first_byte(stack))).await?);
+                pause(stack, false).await?;
+            }
+            report("warm: POST to first byte", serial);
+            report("warm, 20 at once", at_once);
+            Ok(())
+        })
+        .await
+}
+
+async fn pause(stack: &ClusterStack, paused: bool) -> Result<()> {
+    let body = json!({ "paused": paused });
+    let (status, answer) = stack.call(reqwest::Method::PATCH, "/api/pools/default", Some(body)).await?;
+    anyhow::ensure!(status == 200, "{status}: {answer}");
+    Ok(())
+}
+
+/// And until the pods of earlier sessions are gone.
+async fn wait_until_full(stack: &ClusterStack) -> Result<()> {
+    let deadline = Instant::now() + Duration::from_secs(180);
+    loop {
+        let (_, answer) = stack.call(reqwest::Method::GET, "/api/pools", None).await?;
+        let pool = &answer["pools"][0];
+        if (pool["idle"].as_u64(), pool["claimed"].as_u64()) == (Some(AT_ONCE as u64), Some(0)) {
+            // What made the last of them has come to rest.
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            return Ok(());
+        }
+        anyhow::ensure!(Instant::now() < deadline, "the pool is not full: {answer}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// One session, which ends by itself.
 async fn session(stack: &ClusterStack) -> Result<Duration> {
+    let (took, id) = timed(stack).await?;
+    let view = stack.wait_ended(&id).await?;
+    // So that one run's end is not another's beginning.
+    stack.wait_until_freed(view["runnerId"].as_str().context("a runner")?).await?;
+    Ok(took)
+}
+
+async fn first_byte(stack: &ClusterStack) -> Result<Duration> {
+    Ok(timed(stack).await?.0)
+}
+
+/// How long a session took, and its id.
+async fn timed(stack: &ClusterStack) -> Result<(Duration, String)> {
     let nonce = uuid();
     // In two halves, so that no echo of the command itself is taken for what it prints.
     let (head, tail) = nonce.split_at(16);
@@ -50,11 +124,7 @@ async fn session(stack: &ClusterStack) -> Result<Duration> {
     let url = entry["webSocketUrl"].as_str().context("a URL")?;
     let mut client = TerminalClient::connect(url, &[], &[TTY_R1]).await?;
     client.wait_for(&nonce, SOON).await?;
-    let took = began.elapsed();
-    let view = stack.wait_ended(entry["sessionId"].as_str().context("an id")?).await?;
-    // So that one run's end is not another's beginning.
-    stack.wait_until_freed(view["runnerId"].as_str().context("a runner")?).await?;
-    Ok(took)
+    Ok((began.elapsed(), entry["sessionId"].as_str().context("an id")?.to_owned()))
 }
 
 async fn bare_job(stack: &ClusterStack, hits: &Hits, run: usize) -> Result<Duration> {

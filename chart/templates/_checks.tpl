@@ -39,6 +39,13 @@
 {{- else if $recordings.existingClaim -}}
 {{- fail "\nrecordings.existingClaim is for recordings.url=file:///FOLDER alone." -}}
 {{- end -}}
+{{- with .Values.pools -}}
+{{- $named := false -}}
+{{- range . }}{{ if eq .name "default" }}{{ $named = true }}{{ end }}{{ end -}}
+{{- if not $named -}}
+{{- fail "\npools has no entry named default, which sessions without a template need." -}}
+{{- end -}}
+{{- end -}}
 {{- if and .Values.runner.installer.enabled (not .Values.runner.installer.image.repository) -}}
 {{- fail "\nrunner.installer.enabled needs runner.installer.image.repository." -}}
 {{- end -}}

@@ -56,6 +56,10 @@
 {{- end }}
 - name: CLISCALE_RUNNER_POD_TEMPLATE
   value: /etc/cliscale/runner-pod/template.yaml
+{{- if .Values.pools }}
+- name: CLISCALE_POOLS
+  value: /etc/cliscale/runner-pod/pools.yaml
+{{- end }}
 {{- include "cliscale.variable" (list "CLISCALE_RUNNER_CPU" $runner.cpu) }}
 {{- include "cliscale.variable" (list "CLISCALE_RUNNER_MEMORY" $runner.memory) }}
 {{- include "cliscale.variable" (list "CLISCALE_RUNNER_EPHEMERAL_STORAGE" $runner.ephemeralStorage) }}

@@ -75,6 +75,9 @@ pub struct RunArgs {
     /// Let nobody hand out read-only links from the terminal's page
     #[arg(long)]
     pub no_share: bool,
+    /// What its sandbox is made of, one of the server's templates [default: default]
+    #[arg(long, value_name = "NAME")]
+    pub template: Option<String>,
     /// Print the session's id and link, and leave it running
     #[arg(short, long)]
     pub detach: bool,

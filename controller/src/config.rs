@@ -2,6 +2,7 @@
 //! them is reported at once.
 
 mod launchers;
+mod pools;
 mod values;
 
 use std::net::SocketAddr;
@@ -15,12 +16,13 @@ use service::shutdown::MAX_DELAY_SECS;
 use service::telemetry::LogFormat;
 use service::{ConfigErrors, PublicAddress, Settings};
 use session::code_url::ALLOWED_HOSTS_SETTING;
-use session::{AllowedHosts, Secret, SpecLimits};
+use session::{AllowedHosts, DEFAULT_TEMPLATE, Secret, SpecLimits};
 use store::Retention;
 use url::Url;
 
 use crate::api::{ControllerConfig, DEFAULT_ISSUER};
 use crate::auth::BootstrapKey;
+use crate::lifecycle::PoolConfig;
 use crate::recording::{RecordingFlags, RecordingSettings};
 use launchers::{LauncherFlags, Times};
 use values::{BaseUrl, required};
@@ -117,6 +119,7 @@ pub struct ServerConfig {
     pub boot_deadline: Duration,
     /// Between a runner's heartbeats.
     pub heartbeat: Duration,
+    pub pools: Vec<PoolConfig>,
     pub api: ControllerConfig,
     pub allow_private: bool,
     pub linger: Duration,
@@ -155,6 +158,10 @@ impl Flags {
         let log_format = settings.read("--log-format", &self.log_format);
         settings.finish(|| {
             let (runners, sessions) = (runners?, Duration::from_secs(hours? * 3600));
+            let mut api = api?;
+            if !runners.pools.is_empty() {
+                api.limits.templates = runners.pools.iter().map(|pool| pool.name.clone()).collect();
+            }
             Some(ServerConfig {
                 listen: listen?,
                 internal_listen: internal_listen?,
@@ -167,7 +174,8 @@ impl Flags {
                 internal_url: runners.internal_url,
                 boot_deadline: runners.boot_deadline,
                 heartbeat: runners.heartbeat,
-                api: api?,
+                pools: runners.pools,
+                api,
                 allow_private: self.allow_private_code_hosts,
                 linger: Duration::from_secs(linger?),
                 retention: Retention { sessions, ..Retention::default() },
@@ -216,6 +224,7 @@ impl Flags {
                 default_ttl: Duration::from_secs(default_ttl?),
                 max_ttl: Duration::from_secs(max_ttl?),
                 default_idle: Duration::from_secs(default_idle?),
+                templates: vec![DEFAULT_TEMPLATE.to_owned()],
                 allowed_hosts: allowed.unwrap_or_else(AllowedHosts::any),
                 local: false,
             },

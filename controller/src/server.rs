@@ -158,6 +158,7 @@ fn lifecycle_config(config: &ServerConfig, internal_url: Url) -> LifecycleConfig
         boot_deadline: config.boot_deadline,
         retention: config.retention,
         linger: config.linger,
+        pools: config.pools.clone(),
         timing,
         ..LifecycleConfig::new(fetch, internal_url)
     }

@@ -67,16 +67,18 @@ async fn world(kubernetes: Kubernetes, change: impl FnOnce(&mut KubernetesConfig
     let mut config = KubernetesConfig {
         namespace: None,
         instance: "launcher-test".to_owned(),
-        pod: PodSettings {
-            image: kubernetes.runner_image.clone(),
-            installer_image: None,
-            resources: Resources::default(),
-            linger: Duration::from_secs(1),
-            heartbeat: Duration::from_secs(1),
-            max_idle: Duration::from_secs(300),
-            max_ttl: Duration::from_secs(1),
-        },
-        template: PodTemplate::parse(TEMPLATE).unwrap(),
+        templates: KubernetesConfig::templates_of(
+            PodSettings {
+                image: kubernetes.runner_image.clone(),
+                installer_image: None,
+                resources: Resources::default(),
+                linger: Duration::from_secs(1),
+                heartbeat: Duration::from_secs(1),
+                max_idle: Duration::from_secs(300),
+                max_ttl: Duration::from_secs(1),
+            },
+            PodTemplate::parse(TEMPLATE).unwrap(),
+        ),
         ttl_after_finished: Duration::from_secs(1),
         unschedulable_after: Duration::from_secs(2),
         list_every: Duration::from_secs(30),
@@ -111,7 +113,8 @@ impl World {
     async fn launch(&self) -> RunnerId {
         let runner = RunnerId::new();
         let boot_token = Secret::new(format!("token-of-{runner}"));
-        let request = Launch { runner, boot_token, internal_url: self.internal_url.clone() };
+        let (internal_url, template) = (self.internal_url.clone(), "default".to_owned());
+        let request = Launch { runner, boot_token, internal_url, template, standby: false };
         let handle = self.launcher.launch(request.clone()).await.unwrap();
         assert_eq!(self.launcher.launch(request).await.unwrap(), handle, "again, it is the same");
         runner
@@ -219,8 +222,9 @@ async fn an_image_that_is_not_there_is_named() {
     // Without trying to pull it, which would be tried for a while.
     let template = TEMPLATE.to_owned() + "      imagePullPolicy: Never\n";
     let change = |config: &mut KubernetesConfig| {
-        config.pod.image = image.to_owned();
-        config.template = PodTemplate::parse(&template).unwrap();
+        let default = config.templates.get_mut("default").unwrap();
+        default.pod.image = image.to_owned();
+        default.template = PodTemplate::parse(&template).unwrap();
     };
     on_cluster(change, async |world| {
         let runner = world.launch().await;
@@ -257,7 +261,7 @@ async fn a_pod_beyond_the_quota_is_told_with_the_quota() {
 async fn a_pod_that_no_node_has_room_for_is_given_up() {
     let template = TEMPLATE.to_owned() + "  nodeSelector: {no: such-node}\n";
     on_cluster(
-        |config| config.template = PodTemplate::parse(&template).unwrap(),
+        |config| config.templates.get_mut("default").unwrap().template = PodTemplate::parse(&template).unwrap(),
         async |world| {
             let runner = world.launch().await;
             let verdict = world.over(runner).await;

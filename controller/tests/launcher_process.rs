@@ -49,6 +49,8 @@ impl World {
             runner: self.runner,
             boot_token: Secret::new("boot-token"),
             internal_url: "http://127.0.0.1:1".parse().unwrap(),
+            template: "default".to_owned(),
+            standby: false,
         }
     }
 

@@ -263,9 +263,13 @@ async fn a_standby_on_a_machine_that_is_lost_is_discarded() {
     let world = World::with([], patient).await;
     let (id, token) = (RunnerId::new(), Secret::new("standby's token"));
     let digest = store::Digest::of(token.expose().as_bytes());
-    world.store.add_runner(store::NewRunner { id, boot_token: digest }, Time::now()).await.unwrap();
+    testkit::standby::add(&*world.store, store::NewRunner { id, boot_token: digest }).await;
     let internal_url = format!("http://{}", world.internal).parse().unwrap();
-    world.launcher.launch(Launch { runner: id, boot_token: token, internal_url }).await.unwrap();
+    world
+        .launcher
+        .launch(Launch { runner: id, boot_token: token, internal_url, template: "default".to_owned(), standby: true })
+        .await
+        .unwrap();
     while world.row(id).await.state != RunnerState::Idle {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
@@ -338,7 +342,7 @@ async fn a_call_home_may_name_the_address_that_the_launcher_knows_or_soon_learns
     let standby = RunnerId::new();
     world.launcher.add(FakeRunner::silent(standby));
     let digest = store::Digest::of(b"token");
-    world.store.add_runner(store::NewRunner { id: standby, boot_token: digest }, Time::now()).await.unwrap();
+    testkit::standby::add(&*world.store, store::NewRunner { id: standby, boot_token: digest }).await;
     let ready = |address: &str| {
         let body = json!({"protocol": 1, "address": address, "secret": "ab".repeat(32)});
         call(&home, standby, "ready", "token".to_owned(), body)

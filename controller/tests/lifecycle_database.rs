@@ -57,7 +57,7 @@ async fn a_launch_that_could_not_be_noted_is_not_made_again() {
     let plan = world.lifecycle.plan().unwrap();
     let session = world.commit(&plan, store::Time::now(), 600).await;
     world.database_is_there(false);
-    world.lifecycle.begin(&session, session.runner.unwrap(), false, plan);
+    world.lifecycle.begin(&session, session.runner.unwrap(), None, plan);
     until("it is launched", || world.launcher.attempts.load(Ordering::SeqCst) == 1).await;
     tokio::time::sleep(Duration::from_millis(500)).await;
     world.database_is_there(true);

@@ -100,7 +100,7 @@ async fn a_session_past_its_time_is_ended_though_its_runner_does_nothing() {
     let world = World::new([]).await;
     let plan = world.lifecycle.plan().unwrap();
     let session = world.commit(&plan, Time::now() - SignedDuration::from_secs(9), 10).await;
-    world.lifecycle.begin(&session, session.runner.unwrap(), false, plan);
+    world.lifecycle.begin(&session, session.runner.unwrap(), None, plan);
     let runner = world.assigned(session.id).await;
     assert_eq!(world.until_ended(session.id).await.reason, EndReason::TimedOut);
     until("the runner is told", || *runner.seen.ended.lock().unwrap() == Some(EndReason::TimedOut)).await;
@@ -114,7 +114,7 @@ async fn a_moved_deadline_holds_though_the_runner_could_not_be_told_and_it_is_to
     let session = world.commit(&plan, Time::now(), 600).await;
     let expires_at = Time::now() + SignedDuration::from_secs(3000);
     world.store.extend(session.id, expires_at).await.unwrap();
-    world.lifecycle.begin(&session, session.runner.unwrap(), false, plan);
+    world.lifecycle.begin(&session, session.runner.unwrap(), None, plan);
     let runner = world.assigned(session.id).await;
     let told = runner.seen.held.lock().unwrap().as_ref().unwrap().deadline_ms;
     assert!((2_000_000..=3_000_000).contains(&told), "assigned with {told} ms");
@@ -218,7 +218,7 @@ async fn only_the_launched_runner_gets_in_and_only_from_its_own_address() {
     // The boot token is the launcher's alone: the database keeps its digest. A known one is registered for a standby.
     let standby = RunnerId::new();
     let digest = store::Digest::of(b"known token");
-    world.store.add_runner(store::NewRunner { id: standby, boot_token: digest }, Time::now()).await.unwrap();
+    testkit::standby::add(&*world.store, store::NewRunner { id: standby, boot_token: digest }).await;
     // The launcher has it, or the reconciler would find it missing.
     world.launcher.add(FakeRunner::silent(standby));
     assert_eq!(ready("wrong", "127.0.0.1:5", &secret, 1).await, StatusCode::UNAUTHORIZED);
@@ -290,7 +290,7 @@ async fn a_session_at_a_fixed_server_runs_at_once_until_its_time_is_over() {
     let plan = lifecycle.plan().unwrap();
     let session =
         lifecycle_world::commit(&store, plan.placement(), Time::now() - SignedDuration::from_secs(9), 10).await;
-    lifecycle.begin(&session, session.runner.unwrap(), false, plan);
+    lifecycle.begin(&session, session.runner.unwrap(), None, plan);
     let stage = async |wanted: Stage| {
         while store.session(session.id).await.unwrap().unwrap().stage != wanted {
             tokio::time::sleep(Duration::from_millis(5)).await;

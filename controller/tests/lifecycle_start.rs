@@ -280,7 +280,7 @@ async fn a_claimed_standby_is_assigned_at_once() {
     let plan = world.lifecycle.plan().unwrap();
     let session = world.commit(&plan, Time::now(), 600).await;
     assert_eq!(session.runner, Some(standby));
-    world.lifecycle.begin(&session, standby, true, plan);
+    world.lifecycle.begin(&session, standby, Some(Time::now()), plan);
     let runner = world.assigned(session.id).await;
     assert_eq!(runner.id, standby);
     assert_eq!(world.launcher.launches(), 1);
@@ -290,9 +290,11 @@ async fn standby(world: &World) -> session::RunnerId {
     use controller::launcher::{Launch, Launcher};
     let (id, token) = (session::RunnerId::new(), Secret::new("standby's token"));
     let digest = store::Digest::of(token.expose().as_bytes());
-    world.store.add_runner(store::NewRunner { id, boot_token: digest }, Time::now()).await.unwrap();
+    testkit::standby::add(&*world.store, store::NewRunner { id, boot_token: digest }).await;
     let internal_url = format!("http://{}", world.internal).parse().unwrap();
-    let handle = world.launcher.launch(Launch { runner: id, boot_token: token, internal_url }).await.unwrap();
+    let (template, standby) = ("default".to_owned(), true);
+    let launch = Launch { runner: id, boot_token: token, internal_url, template, standby };
+    let handle = world.launcher.launch(launch).await.unwrap();
     world.store.set_runner_handle(id, handle).await.unwrap();
     while world.row(id).await.state != RunnerState::Idle {
         tokio::task::yield_now().await;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt as _;
-use serde_json::Value;
+use serde_json::{Value, json};
 use session::frames::TTY_R1;
 use testkit::cluster::ending::Seen;
 use testkit::cluster::node::{OwnCluster, runner_process};
@@ -21,13 +21,20 @@ static CLUSTER: Mutex<()> = Mutex::const_new(());
 
 /// Runs a test on a stack while nobody else breaks anything, and puts the cluster back whatever comes of it.
 async fn alone(test: impl AsyncFnOnce(&ClusterStack, &OwnCluster) -> Result<()>) -> Result<()> {
+    alone_with(ClusterOptions::default(), test).await
+}
+
+async fn alone_with(
+    options: ClusterOptions,
+    test: impl AsyncFnOnce(&ClusterStack, &OwnCluster) -> Result<()>,
+) -> Result<()> {
     let _alone = CLUSTER.lock().await;
     let cluster = OwnCluster::new(&Path::new(env!("CARGO_MANIFEST_DIR")).join("cluster/cluster"));
     if std::env::var_os("CLISCALE_E2E_KUBECONFIG").is_some() && !cluster.is_whole().await {
         println!("skipped: {}: the cluster is not this project's own", std::thread::current().name().unwrap_or("test"));
         return Ok(());
     }
-    ClusterOptions::default()
+    options
         .run(async |stack| {
             let tested = test(stack, &cluster).await;
             cluster.restore().await?;
@@ -156,6 +163,38 @@ async fn without_an_api_server_nothing_starts_what_runs_goes_on_and_its_return_b
             }
         }
         stack.delete(&id).await
+    })
+    .await
+}
+
+#[tokio::test]
+async fn without_an_api_server_standbys_go_on_being_handed_out() -> Result<()> {
+    let pools = json!([{"name": "default", "min": 3, "perMinute": 3000}]);
+    alone_with(ClusterOptions::default().pools(pools), async |stack, cluster| {
+        let idle = async |count: usize| {
+            let deadline = Instant::now() + 2 * SOON;
+            while stack.rows.idle_runners().await?.len() != count {
+                anyhow::ensure!(Instant::now() < deadline, "there never were {count} standbys");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+            anyhow::Ok(())
+        };
+        idle(3).await?;
+        cluster.run(&["kill", "kube-apiserver"]).await?;
+        let mut attempts = 0;
+        let refused = loop {
+            attempts += 1;
+            let answer = stack.try_create(&format!("warm-{attempts}"), &stack.request("exit 6")).await?;
+            if answer.status != 201 {
+                break answer;
+            }
+            let view = stack.wait_ended(answer.body["sessionId"].as_str().context("an id")?).await?;
+            assert_eq!(view["exitCode"], 6, "{view}");
+        };
+        // Only when none is left.
+        assert_eq!((refused.status, stack.rows.idle_runners().await?.len()), (503, 0), "{refused:?}");
+        cluster.run(&["start", "kube-apiserver"]).await?;
+        idle(3).await
     })
     .await
 }

@@ -4,15 +4,15 @@
 use std::io;
 use std::time::Duration;
 
-use bytes::BytesMut;
-use hyper::upgrade::Upgraded;
-use hyper_util::rt::TokioIo;
+use bytes::{Bytes, BytesMut};
 use session::frames::{Exit, ServerFrame, Wire, close};
 use session::state::Ended;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
+use crate::upgraded::Upgraded;
 use crate::wire::{self, Follower, MAX_CONTROL, opcode};
 
 /// Early bytes that are held: a hello, some typing, a paste.
@@ -25,9 +25,6 @@ const DEAD_AFTER: Duration = Duration::from_secs(65);
 const SEND_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a client may take to answer a close frame.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
-
-/// An upgraded connection of either side. hyper hands over what it had read beyond the handshake as its first bytes.
-pub type Io = TokioIo<Upgraded>;
 
 /// What ends the gateway's own part of a connection early.
 #[derive(Debug)]
@@ -53,7 +50,9 @@ enum Early {
 }
 
 pub struct ClientSocket {
-    io: Io,
+    io: TcpStream,
+    /// What came with the handshake and was not looked at yet.
+    unread: Bytes,
     wire: Wire,
     early: Early,
     ping: Interval,
@@ -63,21 +62,21 @@ pub struct ClientSocket {
 
 impl ClientSocket {
     /// A connection that was just upgraded.
-    pub fn new(io: Io, wire: Wire, drain: CancellationToken) -> Self {
+    pub fn new(Upgraded { io, unread }: Upgraded, wire: Wire, drain: CancellationToken) -> Self {
         let early =
             Early::Hold { held: BytesMut::new(), follower: Follower::default(), frame_at: 0, control: Vec::new() };
-        Self::with(io, wire, early, drain)
+        Self::with(io, unread, wire, early, drain)
     }
 
     /// A connection whose bridge is down, with the runner's last frame whole.
-    pub fn after_bridge(io: Io, wire: Wire, drain: CancellationToken) -> Self {
-        Self::with(io, wire, Early::Discard, drain)
+    pub fn after_bridge(io: TcpStream, wire: Wire, drain: CancellationToken) -> Self {
+        Self::with(io, Bytes::new(), wire, Early::Discard, drain)
     }
 
-    fn with(io: Io, wire: Wire, early: Early, drain: CancellationToken) -> Self {
+    fn with(io: TcpStream, unread: Bytes, wire: Wire, early: Early, drain: CancellationToken) -> Self {
         let mut ping = interval_at(Instant::now() + PING_EVERY, PING_EVERY);
         ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Self { io, wire, early, ping, heard: Instant::now(), drain }
+        Self { io, unread, wire, early, ping, heard: Instant::now(), drain }
     }
 
     pub fn wire(&self) -> Wire {
@@ -85,16 +84,25 @@ impl ClientSocket {
     }
 
     /// The connection, and what the client sent meanwhile.
-    pub fn into_parts(self) -> (Io, BytesMut) {
+    pub fn into_parts(self) -> (TcpStream, Bytes) {
         match self.early {
-            Early::Hold { held, .. } => (self.io, held),
-            Early::Discard => (self.io, BytesMut::new()),
+            Early::Hold { mut held, .. } => {
+                held.extend_from_slice(&self.unread);
+                (self.io, held.freeze())
+            }
+            Early::Discard => (self.io, Bytes::new()),
         }
     }
 
     /// Does `work` while the connection is kept up: pings, holds what comes, and notices when it is over.
     pub async fn during<T>(&mut self, work: impl Future<Output = T>) -> Result<T, Interrupt> {
         tokio::pin!(work);
+        let unread = std::mem::take(&mut self.unread);
+        let pongs = self.take_early(&unread)?;
+        drop(unread);
+        if !pongs.is_empty() {
+            self.write(&pongs).await?;
+        }
         let mut buffer = BytesMut::with_capacity(4096);
         loop {
             tokio::select! {

@@ -4,6 +4,7 @@
 mod admission;
 mod assets;
 mod bridge;
+mod buffers;
 mod client;
 pub mod config;
 mod controller_link;
@@ -23,6 +24,7 @@ mod runner_link;
 mod share;
 mod terminal;
 mod token;
+mod upgraded;
 mod upstream;
 mod viewer_tokens;
 mod waiting;

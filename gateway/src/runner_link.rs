@@ -16,7 +16,7 @@ use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::handshake::client::generate_key;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
-use crate::client::Io;
+use crate::upgraded::{NotTcp, Upgraded};
 
 /// The network is the cluster's own, or loopback.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -35,6 +35,8 @@ pub enum LinkError {
     Refused(StatusCode),
     #[error("the upgrade's answer is no WebSocket answer for what was asked")]
     WrongAnswer,
+    #[error(transparent)]
+    NotTcp(#[from] NotTcp),
     #[error("the address cannot stand in a request: {0}")]
     Address(#[from] http::Error),
 }
@@ -51,17 +53,15 @@ pub struct Link<'a> {
 }
 
 impl Link<'_> {
-    pub async fn connect(&self) -> Result<Io, LinkError> {
+    pub async fn connect(&self) -> Result<Upgraded, LinkError> {
         let stream = timeout(CONNECT_TIMEOUT, TcpStream::connect(self.address))
             .await
             .map_err(|_| LinkError::TimedOut)?
             .map_err(LinkError::Connect)?;
-        // A keystroke is one small frame; it must not wait for the next.
-        let _ = stream.set_nodelay(true);
         timeout(HANDSHAKE_TIMEOUT, self.shake_hands(stream)).await.map_err(|_| LinkError::TimedOut)?
     }
 
-    async fn shake_hands(&self, stream: TcpStream) -> Result<Io, LinkError> {
+    async fn shake_hands(&self, stream: TcpStream) -> Result<Upgraded, LinkError> {
         let key = generate_key();
         let request = self.request(&key)?;
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
@@ -86,7 +86,7 @@ impl Link<'_> {
             std::future::pending::<Infallible>().await
         };
         tokio::select! {
-            upgraded = upgrade => Ok(TokioIo::new(upgraded?)),
+            upgraded = upgrade => Ok(Upgraded::try_from(upgraded?)?),
             never = drive => match never {},
         }
     }

@@ -7,19 +7,19 @@ use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use http::HeaderMap;
 use hyper::upgrade::OnUpgrade;
-use hyper_util::rt::TokioIo;
 use service::Problem;
 use session::frames::{ServerFrame, Wire, close};
-use session::{ProblemType, SessionId};
+use session::{ClientId, ProblemType, SessionId};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout};
-use tokio_util::sync::CancellationToken;
 
 use crate::admission::{Admitted, explain, session_unknown};
-use crate::bridge::{self, Boundary, Ending};
+use crate::bridge::{self, Boundary, Connected, Ending, Rest};
 use crate::client::{ClientSocket, Interrupt};
+use crate::drain::Place;
 use crate::handshake::{self, Offers};
-use crate::metrics::EndedBy;
+use crate::metrics::{EndedBy, OpenConnection};
+use crate::upgraded::Upgraded;
 use crate::waiting::{self, Reached};
 use crate::{Inner, origin};
 
@@ -112,22 +112,54 @@ fn accept(
     handshake::select_protocol(&mut accepted, admitted.wire);
     let shutdown = gateway.shutdown.clone();
     shutdown.spawn(async move {
-        let _open = gateway.metrics.open_connection();
-        let (session, client) = (admitted.route.session, admitted.client);
-        let by = match timeout(gateway.config.handshake_timeout, upgrade).await {
-            Ok(Ok(upgraded)) => {
-                // What drains is this terminal alone; the others have moments of their own.
-                let place = gateway.drain.enter();
-                let socket = ClientSocket::new(TokioIo::new(upgraded), admitted.wire, place.told().clone());
-                serve_terminal(&gateway, socket, admitted, place.told()).await
-            }
-            Ok(Err(_)) | Err(_) => EndedBy::ClientError,
+        let open = Open {
+            session: admitted.route.session,
+            client: admitted.client,
+            wire: admitted.wire,
+            counted: gateway.metrics.open_connection(),
+            permit,
+            // What drains is this terminal alone; the others have moments of their own.
+            place: gateway.drain.enter(),
+            gateway,
         };
-        gateway.metrics.ended(by);
-        tracing::info!(%session, %client, by = by.as_str(), "a terminal connection ended");
-        drop(permit);
+        let Some(socket) = upgraded(upgrade, open.gateway.config.handshake_timeout).await else {
+            return open.end(EndedBy::ClientError);
+        };
+        // A stock ttyd may have been told not to ping.
+        let silence = (admitted.route.wire == Wire::TtyR1).then_some(bridge::RUNNER_DEAD_AFTER);
+        let socket = ClientSocket::new(socket, open.wire, open.place.told().clone());
+        match connect(&open.gateway, socket, admitted).await {
+            // A task of its own, which holds nothing of this one's state: thousands of them wait at the same time.
+            Ok(connected) => open.gateway.shutdown.clone().spawn(bridge_terminal(open, connected, silence)),
+            Err(by) => open.end(by),
+        }
     });
     accepted
+}
+
+/// An admitted connection, for as long as it is open.
+struct Open {
+    gateway: Arc<Inner>,
+    session: SessionId,
+    client: ClientId,
+    wire: Wire,
+    place: Place,
+    counted: OpenConnection,
+    permit: OwnedSemaphorePermit,
+}
+
+impl Open {
+    fn end(self, by: EndedBy) {
+        self.gateway.metrics.ended(by);
+        tracing::info!(session = %self.session, client = %self.client, by = by.as_str(), "a terminal connection ended");
+        drop((self.counted, self.permit));
+    }
+}
+
+/// The connection once its 101 has been sent; `None` when that takes too long or fails.
+async fn upgraded(upgrade: OnUpgrade, patience: Duration) -> Option<Upgraded> {
+    let upgraded = Box::pin(timeout(patience, upgrade)).await.ok()?.ok()?;
+    upgraded.try_into().inspect_err(|error| tracing::error!(%error, "a terminal cannot be served")).ok()
 }
 
 /// A browser cannot see why an upgrade was refused: a client of ours is accepted and closed with a code. Any other gets
@@ -149,71 +181,79 @@ fn refuse(
     handshake::select_protocol(&mut accepted, Wire::TtyR1);
     let (patience, drain) = (gateway.config.handshake_timeout, gateway.shutdown.token());
     gateway.shutdown.spawn(async move {
-        if let Ok(Ok(upgraded)) = timeout(patience, upgrade).await {
-            let socket = ClientSocket::new(TokioIo::new(upgraded), Wire::TtyR1, drain);
-            socket.close(code, reason).await;
+        if let Some(socket) = upgraded(upgrade, patience).await {
+            ClientSocket::new(socket, Wire::TtyR1, drain).close(code, reason).await;
         }
         drop(permit);
     });
     accepted
 }
 
-/// An admitted connection's whole life. Answers who ended it.
-async fn serve_terminal(
-    gateway: &Inner,
-    mut client: ClientSocket,
-    admitted: Admitted,
-    drain: &CancellationToken,
-) -> EndedBy {
+/// The bridge, and what is left to say after it.
+async fn bridge_terminal(open: Open, mut connected: Connected, silence: Option<Duration>) {
+    let (drain, drain_for) = (open.place.told(), open.gateway.config.drain_timeout);
+    let limits = bridge::Limits { drain, drain_for, silence };
+    let (ending, boundary) = bridge::run(&mut connected, &open.gateway.metrics.traffic, limits).await;
+    let client = ClientSocket::after_bridge(connected.client, open.wire, drain.clone());
+    let by = Box::pin(part(&open.gateway, client, open.session, ending, boundary)).await;
+    open.end(by);
+}
+
+/// From the client's handshake to the runner's.
+async fn connect(gateway: &Inner, mut client: ClientSocket, admitted: Admitted) -> Result<Connected, EndedBy> {
     let began = Instant::now();
     if let Some(tickets) = &admitted.tickets
         && let Err(interrupt) = client.send(&ServerFrame::Tickets(tickets.clone())).await
     {
-        return interrupted(client, interrupt).await;
+        return Err(interrupted(client, interrupt).await);
     }
-    let runner = match waiting::reach(&mut client, &*gateway.store, &admitted).await {
-        Ok(Reached::Runner(runner)) => runner,
+    match waiting::reach(&mut client, &*gateway.store, &admitted).await {
+        Ok(Reached::Runner(runner)) => {
+            gateway.metrics.waited(began.elapsed());
+            let (client, held) = client.into_parts();
+            Ok(Connected { client, runner: runner.io, to_runner: Rest::of(&held), to_client: Rest::of(&runner.unread) })
+        }
         Ok(Reached::Ended(ended)) => {
             client.finish(ended).await;
-            return EndedBy::SessionEnded;
+            Err(EndedBy::SessionEnded)
         }
         Ok(Reached::Unreachable) => {
             tracing::warn!(session = %admitted.route.session, "the runner cannot be reached");
             client.close(close::UNAVAILABLE, RUNNER_LOST).await;
-            return EndedBy::RunnerUnreachable;
+            Err(EndedBy::RunnerUnreachable)
         }
         Ok(Reached::Unknown) => {
             client.close(close::UNKNOWN, ProblemType::SessionUnknown.as_str()).await;
-            return EndedBy::SessionEnded;
+            Err(EndedBy::SessionEnded)
         }
-        Err(interrupt) => return interrupted(client, interrupt).await,
-    };
-    gateway.metrics.waited(began.elapsed());
-    let (io, held) = client.into_parts();
-    let limits = bridge::Limits {
-        drain,
-        drain_for: gateway.config.drain_timeout,
-        // A stock ttyd may have been told not to ping.
-        silence: (admitted.route.wire == Wire::TtyR1).then_some(bridge::RUNNER_DEAD_AFTER),
-    };
-    let bridged = bridge::run(io, runner, &held, &gateway.metrics.traffic, limits).await;
-    let client = ClientSocket::after_bridge(bridged.client, admitted.wire, drain.clone());
-    match bridged.ending {
+        Err(interrupt) => Err(interrupted(client, interrupt).await),
+    }
+}
+
+/// What is left to say once the bridge is down.
+async fn part(
+    gateway: &Inner,
+    client: ClientSocket,
+    session: SessionId,
+    ending: Ending,
+    boundary: Boundary,
+) -> EndedBy {
+    match ending {
         Ending::ClientClosed => EndedBy::ClientClosed,
         Ending::ClientError(error) => {
-            tracing::debug!(%error, session = %admitted.route.session, "the client's side of a bridge failed");
+            tracing::debug!(%error, %session, "the client's side of a bridge failed");
             EndedBy::ClientError
         }
         Ending::RunnerClosed => EndedBy::RunnerClosed,
         Ending::Drained => {
-            if bridged.boundary != Boundary::Nothing {
+            if boundary != Boundary::Nothing {
                 interrupted(client, Interrupt::Draining).await;
             }
             EndedBy::Drained
         }
         Ending::RunnerLost(error) => {
-            tracing::debug!(?error, session = %admitted.route.session, "the runner's side of a bridge is gone");
-            runner_lost(gateway, client, bridged.boundary, admitted.route.session).await;
+            tracing::debug!(?error, %session, "the runner's side of a bridge is gone");
+            runner_lost(gateway, client, boundary, session).await;
             EndedBy::RunnerError
         }
     }

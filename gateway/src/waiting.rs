@@ -11,8 +11,9 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::time::Instant;
 
 use crate::admission::{Admitted, is_over};
-use crate::client::{ClientSocket, Interrupt, Io};
+use crate::client::{ClientSocket, Interrupt};
 use crate::runner_link::Link;
+use crate::upgraded::Upgraded;
 
 /// The store's wake-ups are hints; the row is read again at least this often.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -24,7 +25,7 @@ const REACH_FOR: Duration = Duration::from_secs(10);
 const PAST_DEADLINE_SECS: i64 = 60;
 
 pub enum Reached {
-    Runner(Io),
+    Runner(Upgraded),
     /// The session is over and its runner with it.
     Ended(Ended),
     /// There is a runner that cannot be reached, or nobody minds this session any more.

@@ -60,8 +60,9 @@ pub fn watch_lifeline(mut lifeline: impl Read + Send + 'static) -> io::Result<Ca
 /// 256 random bits in hex.
 pub fn draw_secret() -> Secret {
     let mut bits = [0; 32];
-    // Fails only where the operating system has no random source, and then nothing may be served.
-    aws_lc_rs::rand::fill(&mut bits).expect("the system's random source works");
+    // The system's own source, since the TLS library's takes 50 ms to gather entropy before its first byte.
+    // It fails only where there is no such source, and then nothing may be served.
+    getrandom::fill(&mut bits).expect("the system's random source works");
     Secret::new(hex::encode(bits))
 }
 

@@ -19,7 +19,7 @@ pub async fn bring(
 ) -> Result<PathBuf, String> {
     let source = CodeSource::parse(&assign.spec.code_url, assign.fetch.allow_local)
         .map_err(|error| format!("code_url {error}"))?;
-    tokio::fs::create_dir_all(workspace).await.map_err(|error| format!("the workspace cannot be made: {error}"))?;
+    std::fs::create_dir_all(workspace).map_err(|error| format!("the workspace cannot be made: {error}"))?;
     let shown = Arc::clone(terminal);
     let say: Say = Arc::new(move |text| shown.print(text));
     let request = FetchRequest {

@@ -11,6 +11,7 @@ use nix::unistd::Pid;
 use session::frames::{Exit, Size, Waiting};
 use session::runner_api::Assign;
 use session::{EndReason, Ended, Stage};
+use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
@@ -32,8 +33,8 @@ const REQUESTS: [(Signal, Duration); 2] =
 const TAIL: Duration = Duration::from_secs(2);
 /// How long the kernel may take to end what was killed.
 const KILL_LIMIT: Duration = Duration::from_secs(5);
-/// Read at once: a terminal's own buffer is 64 KiB at most.
-const READ: usize = 64 * 1024;
+/// Read at once: the kernel seldom has more than a page ready.
+const READ: usize = 16 * 1024;
 
 /// The terminal that the running job has; none between jobs.
 #[derive(Clone, Default)]
@@ -112,18 +113,22 @@ impl Session {
 
     async fn perform(&mut self, around: &Surroundings<'_>) -> Result<Ended, Ended> {
         // Whoever assigned the session may have missed the answer, and then gives it to another runner. From this report
-        // on the controller does so no more, and a runner that was replaced before hears of it here. So nothing of the
-        // session is done any earlier: no command ever runs twice.
-        tokio::select! {
-            () = around.reports.assigned() => {}
-            asked = self.ender.asked() => return Err(asked),
-        }
+        // on the controller does so no more, and a runner that was replaced before hears of it here. So no command is run
+        // any earlier, or it might run twice; code that is fetched twice harms nobody.
+        let taken = async {
+            tokio::select! {
+                () = around.reports.assigned() => Ok(()),
+                asked = self.ender.asked() => Err(asked),
+            }
+        };
+        let (taken, folder) = tokio::join!(taken, self.fetch(around));
+        taken?;
         let environment = Environment::new(self.assign.session, &self.assign.secrets, around.home, around.container);
         if !environment.has_shell() {
             let message = "There is neither bash nor /bin/sh here to run a command with.";
             return Err(Ended::because(EndReason::StartFailed, message));
         }
-        let folder = self.fetch(around).await?;
+        let folder = folder?;
         self.run(around, &environment, &folder).await
     }
 
@@ -185,7 +190,10 @@ impl Session {
         self.screen.show(Some(Arc::clone(&master)));
         // It may have been changed since it was asked for.
         master.resize(self.terminal.size());
-        let mut draining = tokio::spawn(drain(Arc::clone(&master), Arc::clone(&self.terminal)));
+        let mut draining = {
+            let (master, terminal) = (Arc::clone(&master), Arc::clone(&self.terminal));
+            tokio::task::spawn_blocking(move || drain(&master, &terminal))
+        };
         let ended = tokio::select! {
             status = reaper.wait_for(job.pid) => Ok(status),
             asked = self.ender.asked() => Err(asked),
@@ -240,19 +248,22 @@ async fn ask_to_end(job: Pid, reaper: &mut Reaper) -> Option<Status> {
 /// Waits for what is left in the terminal. Everything that held it is dead, so only the reading itself takes time.
 async fn drained(mut draining: JoinHandle<()>) {
     if !draining.is_finished() && timeout(TAIL, &mut draining).await.is_err() {
-        draining.abort();
+        // Its thread cannot be told to stop, and ends with this process.
         tracing::warn!("the terminal was still held when the session ended");
     }
 }
 
-/// Reads the terminal to its end, watched or not.
-async fn drain(master: Arc<Master>, terminal: Arc<Terminal>) {
+/// Reads the terminal to its end, watched or not. Blocks: a flood would keep the runtime waking for its pieces.
+fn drain(master: &Master, terminal: &Arc<Terminal>) {
+    let mut reading = master.reading();
     let mut buffer = vec![0; READ];
     loop {
-        match master.read(&mut buffer).await {
+        match reading.read(&mut buffer) {
             Ok(0) => return,
             Ok(read) => {
-                terminal.make_room(read).await;
+                if !terminal.has_room(read) {
+                    Handle::current().block_on(terminal.make_room(read));
+                }
                 terminal.push(&buffer[..read]);
             }
             Err(error) => return tracing::warn!(%error, "the terminal cannot be read"),

@@ -9,7 +9,9 @@ use runner::settings::{Args, LogFormat, Settings};
 use runner::{boot, install, shield};
 use session::Secret;
 use tokio_util::sync::CancellationToken;
-use tracing_subscriber::EnvFilter;
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::prelude::*;
 
 /// sysexits.h: the command line or environment was wrong.
 const EX_USAGE: u8 = 64;
@@ -42,8 +44,6 @@ fn main() -> ExitCode {
         Ok(found) => found,
         Err(error) => return complain(EX_USAGE, &error.to_string()),
     };
-    // The default provider of whatever speaks TLS here; installing it twice is the only way to fail.
-    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let runtime = match runtime {
         Ok(runtime) => runtime,
@@ -66,12 +66,16 @@ fn boot_token(settings: &Settings) -> Result<(Secret, CancellationToken), boot::
 }
 
 fn trace(format: LogFormat) {
-    let filter = EnvFilter::try_from_env("CLISCALE_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    match format {
-        LogFormat::Text => lines.with_ansi(false).init(),
-        LogFormat::Json => lines.json().init(),
-    }
+    // Targets and levels, and not the filter that also knows spans and fields: its regular expressions alone would be
+    // a tenth of what a blank runner has resident.
+    let asked = std::env::var("CLISCALE_LOG").ok().and_then(|text| text.parse::<Targets>().ok());
+    let filter = asked.unwrap_or_else(|| Targets::new().with_default(LevelFilter::INFO));
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let lines = match format {
+        LogFormat::Text => lines.with_ansi(false).boxed(),
+        LogFormat::Json => lines.json().boxed(),
+    };
+    tracing_subscriber::registry().with(lines.with_filter(filter)).init();
 }
 
 fn complain(code: u8, why: &str) -> ExitCode {

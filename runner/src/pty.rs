@@ -12,8 +12,10 @@ use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::pty::{OpenptyResult, Winsize, openpty};
 use nix::unistd::Pid;
 use session::frames::Size;
@@ -22,8 +24,27 @@ use tokio::io::unix::AsyncFd;
 
 use crate::shield::OomScore;
 
-/// The runner's side of a terminal. Never blocks.
+/// This much within [`RUSH_TIME`] is a flood. The kernel wakes its reader for each of the writer's pieces of 2 KiB at most,
+/// which costs more than all else that is done with them.
+const RUSH: usize = 16 * 1024;
+const RUSH_TIME: Duration = Duration::from_millis(4);
+/// What is not read for this long in a flood is then read in fewer and full pieces. A terminal has room for 64 KiB, which
+/// takes the quickest of programs longer.
+const PAUSE: Duration = Duration::from_millis(1);
+/// As much as the kernel gives at once where there is more behind it, but for a line's end or two.
+const FULL: usize = 4000;
+
+/// The runner's side of a terminal. Its descriptor never blocks.
 pub struct Master(AsyncFd<File>);
+
+/// Reads one terminal, and keeps count of how much came lately.
+pub struct Reading<'a> {
+    master: &'a Master,
+    since: Instant,
+    taken: usize,
+    /// Pieces in a row that were not full.
+    small: u32,
+}
 
 /// A command that runs on its own terminal, in its own session and process group, both numbered `pid`.
 pub struct Job {
@@ -37,9 +58,8 @@ pub fn spawn(mut command: Command, size: Size, oom: &OomScore) -> io::Result<Job
     fcntl(&master, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
     fcntl(&slave, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
     fcntl(&master, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
-    let both = Interest::READABLE | Interest::WRITABLE;
     // SAFETY: a `File` has the same descriptor for as long as it lives, and closes it only when it is dropped.
-    let master = Master(unsafe { AsyncFd::register_with_interest(File::from(master), both) }?);
+    let master = Master(unsafe { AsyncFd::register_with_interest(File::from(master), Interest::WRITABLE) }?);
     command.stdin(slave.try_clone()?).stdout(slave.try_clone()?).stderr(Stdio::from(slave.try_clone()?));
     // SAFETY: between fork and exec only system calls are made: no allocation, no lock, no panic.
     unsafe { command.pre_exec(move || become_leader(&slave)) };
@@ -69,22 +89,9 @@ fn winsize(size: Size) -> Winsize {
 }
 
 impl Master {
-    /// Fills `buffer` with what is there, waiting for the first byte. 0 is the end: nobody has the terminal any more.
-    pub async fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        let first = self.0.async_io(Interest::READABLE, |mut master| master.read(buffer)).await;
-        let mut filled = match first {
-            // Linux reports a terminal that nobody holds as an I/O error, other systems as end of file.
-            Err(error) if error.raw_os_error() == Some(libc::EIO) => return Ok(0),
-            first => first?,
-        };
-        // A terminal gives a page at a time; a flood is cheaper in larger pieces.
-        while filled > 0 && filled < buffer.len() {
-            match self.0.get_ref().read(&mut buffer[filled..]) {
-                Ok(more) if more > 0 => filled += more,
-                _ => break,
-            }
-        }
-        Ok(filled)
+    /// To be read by a thread of its own, at whose pace the program writes.
+    pub fn reading(&self) -> Reading<'_> {
+        Reading { master: self, since: Instant::now(), taken: 0, small: 0 }
     }
 
     /// Writes all of `bytes`, waiting as long as the program does not read.
@@ -100,6 +107,42 @@ impl Master {
         let winsize = rustix::termios::Winsize { ws_row: size.rows, ws_col: size.columns, ws_xpixel: 0, ws_ypixel: 0 };
         if let Err(error) = rustix::termios::tcsetwinsize(self.0.get_ref().as_fd(), winsize) {
             tracing::debug!(%error, "the terminal was not resized");
+        }
+    }
+}
+
+impl Reading<'_> {
+    /// Waits for output and takes what is there; blocks. 0 is the end: nobody has the terminal any more.
+    pub fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.keep_pace();
+        let mut file = self.master.0.get_ref();
+        loop {
+            let read = match poll(&mut [PollFd::new(file.as_fd(), PollFlags::POLLIN)], PollTimeout::NONE) {
+                Ok(_) => file.read(buffer),
+                Err(error) => Err(error.into()),
+            };
+            match read {
+                Ok(read) => {
+                    self.taken += read;
+                    self.small = if read < FULL { self.small + 1 } else { 0 };
+                    return Ok(read);
+                }
+                // Linux reports a terminal that nobody holds as an I/O error, other systems as end of file.
+                Err(error) if error.raw_os_error() == Some(libc::EIO) => return Ok(0),
+                Err(error) if matches!(error.kind(), io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// In a flood, lets more come as soon as all has been read that was there.
+    fn keep_pace(&mut self) {
+        let is_rush = self.taken >= RUSH;
+        if is_rush && self.small >= 2 {
+            std::thread::sleep(PAUSE);
+        }
+        if is_rush || self.since.elapsed() > RUSH_TIME {
+            (self.since, self.taken) = (Instant::now(), 0);
         }
     }
 }

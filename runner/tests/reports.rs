@@ -69,14 +69,14 @@ fn traced(rig: &Rig) -> (session::SessionSpec, std::path::PathBuf) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nothing_is_begun_before_the_controller_has_noted_whose_the_session_is() {
+async fn no_command_is_begun_before_the_controller_has_noted_whose_the_session_is() {
     let rig = Rig::start().await;
     rig.controller.answer_with(Some(StatusCode::SERVICE_UNAVAILABLE));
     let (spec, trace) = traced(&rig);
     rig.assign(spec).await;
     rig.controller.wait_for(SOON, |heard| (heard.turned_away > 3).then_some(())).await.unwrap();
     assert!(!trace.exists());
-    assert!(!rig.log().contains("fetching"), "{}", rig.log());
+    assert!(!rig.log().contains("running"), "{}", rig.log());
     rig.controller.answer_with(None);
     rig.ended().await;
     assert_eq!(std::fs::read_to_string(trace).unwrap(), "ran\n");
@@ -90,7 +90,7 @@ async fn a_runner_whose_session_went_to_another_never_begins() {
     rig.assign(spec).await;
     rig.exit_status().await;
     assert!(!trace.exists());
-    assert!(!rig.log().contains("fetching"), "{}", rig.log());
+    assert!(!rig.log().contains("running"), "{}", rig.log());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

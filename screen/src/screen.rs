@@ -134,6 +134,25 @@ impl Screen {
         self.parse(bytes);
     }
 
+    /// Passes over `count` bytes that leave no trace, so that they need not be parsed: plain text (0x20 to 0x7e, CR and LF)
+    /// that holds at least as many line feeds as the screen has rows and ends in CR LF, where more plain text follows that
+    /// begins with a character and holds at least [`Screen::lines_kept`] line feeds. Then whatever is on the screen and
+    /// above it by that time leaves at the top. False, and nothing is done, in a state in which it may not.
+    pub fn pass_over(&mut self, count: u64) -> bool {
+        self.catch_up(usize::MAX);
+        let passes = self.parser.is_idle() && self.emulator.is_plain_scroller();
+        if passes {
+            self.emulator.come_to_last_line();
+            self.parsed += count;
+        }
+        passes
+    }
+
+    /// As many lines as there are on the screen and above it at most.
+    pub fn lines_kept(&self) -> usize {
+        self.emulator.main.max_lines
+    }
+
     /// Collects the lines that leave the screen at its top from now on, for [`Transcript`](crate::Transcript).
     pub(crate) fn collect(&mut self) {
         self.emulator.main.departed = Some(Vec::new());

@@ -108,6 +108,42 @@ pub struct ExtendSession {
     pub ttl_seconds: u64,
 }
 
+/// The body of `PATCH /api/pools/{name}`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ChangePool {
+    /// A paused pool hands out what it has, and no standby is added.
+    pub paused: bool,
+}
+
+/// A pool of standbys: runners of one template that wait for sessions.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PoolView {
+    /// Of the template.
+    pub name: String,
+    pub paused: bool,
+    /// Runners that have not called home yet.
+    pub booting: u32,
+    /// Standbys that wait.
+    pub idle: u32,
+    /// Runners that were standbys and have a session now, or show the end of one.
+    pub claimed: u32,
+    /// Standbys that failed in a row.
+    pub failures: u32,
+    /// Before that, no standby is added, since some have failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_at: Option<String>,
+}
+
+/// What `GET /api/pools` answers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PoolList {
+    /// By name.
+    pub pools: Vec<PoolView>,
+}
+
 /// The body of `POST /ws/{id}/extend`, which an operator's page sends.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -149,6 +185,8 @@ pub fn schema() -> serde_json::Value {
         extend_session: ExtendSession,
         extend_terminal: ExtendTerminal,
         extended: Extended,
+        pool_list: PoolList,
+        change_pool: ChangePool,
         shared_link: SharedLink,
         health: Health,
         problem: crate::problem::ProblemBody,

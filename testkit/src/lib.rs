@@ -11,6 +11,7 @@ pub mod plain_http;
 pub mod postgres;
 pub mod s3;
 pub mod stack;
+pub mod standby;
 pub mod terminal_client;
 pub mod terminal_output;
 pub mod xterm;

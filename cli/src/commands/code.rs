@@ -70,6 +70,7 @@ pub fn request(args: &RunArgs, code: &Code, local: Local) -> anyhow::Result<Crea
         idle_seconds: args.idle,
         in_place: args.in_place,
         share: args.no_share.then_some(false),
+        template: args.template.clone(),
         ..CreateSession::default()
     })
 }

@@ -12,7 +12,7 @@ use axum::Router;
 use controller::auth::{BootstrapKey, ensure_bootstrap_key};
 use controller::keys::KeyRing;
 use controller::launcher::{Launcher, ProcessLauncher, ProcessLauncherConfig, StaticLauncher};
-use controller::lifecycle::{Lifecycle, LifecycleConfig};
+use controller::lifecycle::{Lifecycle, LifecycleConfig, PoolConfig};
 use controller::recording::Recordings;
 use controller::{Controller, ControllerConfig};
 use gateway::{FromController, Gateway, GatewayConfig, JwksError, JwksSource, LocalLink, ViewerTokens};
@@ -22,7 +22,7 @@ use service::metrics::Metrics;
 use service::{HealthState, Problem, PublicAddress, ServeLimits, Shutdown, serve};
 use session::gateway_api::ViewerToken;
 use session::runner_api::FetchPolicy;
-use session::{EndReason, Secret, SessionId};
+use session::{DEFAULT_TEMPLATE, EndReason, Secret, SessionId};
 use store::{Retention, SealKey, Store};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -240,7 +240,8 @@ fn lifecycle_config(config: &UpConfig, internal_url: Url) -> LifecycleConfig {
         allow_private: config.allow_private_code_hosts,
         allow_local: config.limits.local,
     };
-    LifecycleConfig { linger: config.linger, ..LifecycleConfig::new(fetch, internal_url) }
+    let pools = vec![PoolConfig::keeping(DEFAULT_TEMPLATE, config.pool_min, PoolConfig::PROCESSES_WAIT)];
+    LifecycleConfig { linger: config.linger, pools, ..LifecycleConfig::new(fetch, internal_url) }
 }
 
 fn public_router(

@@ -14,6 +14,9 @@ use url::Url;
 /// The default of `--max-sessions`.
 pub const MAX_SESSIONS: u32 = 8;
 
+/// The most of `--pool-min`: each is a process.
+pub const MAX_STANDBYS: u32 = 64;
+
 /// What serves the terminals.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LauncherChoice {
@@ -42,6 +45,8 @@ pub struct UpConfig {
     pub embed_origins: Vec<Origin>,
     pub launcher: LauncherChoice,
     pub linger: Duration,
+    /// Runners that wait for the next sessions.
+    pub pool_min: u32,
     pub keep_workspaces: bool,
     /// `None`: nothing is recorded.
     pub recordings: Option<RecordingSettings>,
@@ -67,6 +72,8 @@ impl UpConfig {
             trusted_proxy_hops: 0,
             embed_origins: Vec::new(),
             launcher: LauncherChoice::Process { runner_bin: None },
+            // A server for one session has nothing to get ready for.
+            pool_min: 0,
             linger: Duration::from_secs(300),
             keep_workspaces: false,
             demo: false,

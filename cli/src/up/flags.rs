@@ -17,7 +17,7 @@ use session::spec::MAX_IDLE_SECS;
 use session::{AllowedHosts, SpecLimits};
 use url::Url;
 
-use super::config::{LauncherChoice, LogSettings, MAX_SESSIONS, UpConfig};
+use super::config::{LauncherChoice, LogSettings, MAX_SESSIONS, MAX_STANDBYS, UpConfig};
 use super::data_dir;
 
 /// The longest TTL that may be allowed, a week.
@@ -65,6 +65,9 @@ pub struct UpFlags {
     /// The ttyd-compatible server of the static launcher
     #[arg(long, value_name = "HOST:PORT", env = "CLISCALE_STATIC_BACKEND")]
     static_backend: Option<String>,
+    /// Runners that wait for the next sessions, which start at once then; 0 launches one when a session comes
+    #[arg(long, value_name = "N", env = "CLISCALE_POOL_MIN", default_value = "1")]
+    pool_min: String,
     /// The runner's program [default: cliscale-runner beside this one]
     #[arg(long, value_name = "FILE", env = "CLISCALE_RUNNER_BIN")]
     runner_bin: Option<String>,
@@ -113,6 +116,7 @@ impl UpFlags {
         let embed_origins = self.origins(&mut settings);
         let launcher = self.launcher(&mut settings);
         let linger = settings.read_range("--linger-secs", &self.linger_secs, 0, 3600);
+        let pool_min = settings.read_range("--pool-min", &self.pool_min, 0, u64::from(MAX_STANDBYS));
         let kept = data_dir.as_deref().and_then(RecordingSettings::in_data_dir);
         let recordings = self.recordings.read(&mut settings, kept);
         let format = settings.read::<LogFormat>("--log-format", &self.log_format);
@@ -132,6 +136,7 @@ impl UpFlags {
                 embed_origins,
                 launcher: launcher?,
                 linger: Duration::from_secs(linger?),
+                pool_min: u32::try_from(pool_min?).ok()?,
                 keep_workspaces: self.keep_workspaces,
                 recordings: recordings?,
                 demo: self.demo,
@@ -176,6 +181,7 @@ impl UpFlags {
             default_idle: Duration::from_secs(idle?),
             allowed_hosts: hosts?,
             local: true,
+            ..SpecLimits::default()
         })
     }
 

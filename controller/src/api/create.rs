@@ -59,6 +59,7 @@ impl Controller {
             Problem::internal()
         })?;
         let away = self.0.lifecycle.launcher_away();
+        let refuses_cold = self.0.lifecycle.refuses_cold(&spec.template);
         let now = Time::now();
         let token = new_token(Role::Operator, now)?;
         let new = NewSession {
@@ -71,13 +72,14 @@ impl Controller {
             rate: Some(caller.rate.clone()),
             max_sessions: self.0.config.max_sessions,
             token: token.clone(),
-            placement: if away.is_some() { Placement::IdleRunner } else { plan.placement() },
+            placement: if away.is_some() || refuses_cold { Placement::IdleRunner } else { plan.placement() },
         };
         match self.0.store.create_session(new, now).await? {
-            Creation::Created { session, runner, claimed } => {
+            Creation::Created { session, runner, idle_since } => {
                 fault::pass(Point::Committed);
-                self.0.lifecycle.begin(&session, runner, claimed, plan);
-                tracing::info!(session = %session.id, %runner, claimed, key = %caller.key.id, "session created");
+                self.0.lifecycle.begin(&session, runner, idle_since, plan);
+                let warm = idle_since.is_some();
+                tracing::info!(session = %session.id, %runner, warm, key = %caller.key.id, "session created");
                 self.record(&caller.key, "session.create", session.id).await;
                 Ok(Answer::Created(self.entry(&session, token, &caller.addresses).await?))
             }
@@ -90,7 +92,7 @@ impl Controller {
                 Err(attempts::refusal(&caller.rate, "too many sessions created", retry_after_secs))
             }
             Creation::AtCapacity { active } => Err(self.at_capacity(active)),
-            Creation::NoIdleRunner => Err(launcher_away(away)),
+            Creation::NoIdleRunner => Err(no_runner(away)),
         }
     }
 
@@ -164,12 +166,12 @@ impl Controller {
     }
 }
 
-/// The 503 of a session that nothing could be launched for.
-fn launcher_away(away: Option<Unavailable>) -> Problem {
+/// The 503 of a session that nothing could, or shall, be launched for.
+fn no_runner(away: Option<Unavailable>) -> Problem {
     let (reason, seconds) = match away {
         // At least one, since 0 means at once.
         Some(away) => (away.reason, away.retry_after.as_secs().max(1)),
-        None => ("nothing can be launched", CAPACITY_RETRY_SECS),
+        None => ("every standby of this template is in use", CAPACITY_RETRY_SECS),
     };
     Problem::new(ProblemType::Unavailable, format!("{reason}; nothing was changed")).retry_after(seconds)
 }

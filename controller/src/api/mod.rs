@@ -8,6 +8,7 @@ mod idempotency;
 mod list;
 mod metrics;
 pub mod openapi;
+mod pools;
 mod read;
 mod recording;
 mod sessions;
@@ -20,7 +21,7 @@ use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{get, patch, post};
 use http::{HeaderValue, StatusCode, header};
 use service::config::PerMinute;
 use service::metrics::Metrics;
@@ -123,6 +124,8 @@ impl Controller {
             .route("/api/sessions/{id}/extend", post(extend::extend_session))
             .route("/api/sessions/{id}/recording", get(recording::show_recording))
             .route("/api/sessions/{id}/log", get(recording::show_log))
+            .route("/api/pools", get(pools::list_pools))
+            .route("/api/pools/{name}", patch(pools::change_pool))
             .layer(DefaultBodyLimit::max(MAX_BODY))
             .layer(middleware::map_response(forbid_storing));
         let documents = Router::new().route("/.well-known/jwks.json", get(docs::show_jwks)).merge(docs::router());

@@ -1,16 +1,20 @@
 //! The settings of what gives sessions their terminal.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
 use service::Settings;
+use session::DEFAULT_TEMPLATE;
 use url::Url;
 
+use super::pools::{PoolFlags, Pools};
 use super::values::{BaseUrl, HostPort, LabelName, required};
 use crate::launcher::KubernetesConfig;
-use crate::launcher::kubernetes::{PodSettings, PodTemplate, Resources};
+use crate::launcher::kubernetes::{PodSettings, PodTemplate, Resources, RunnerTemplate};
+use crate::lifecycle::PoolConfig;
 
 /// Runners keep no time longer than a week.
 const MAX_SECS: u64 = 7 * 86_400;
@@ -78,6 +82,8 @@ pub(super) struct LauncherFlags {
     /// Seconds that a runner waits for a session, on Kubernetes.
     #[arg(long, env = "CLISCALE_RUNNER_IDLE_SECS", value_name = "SECONDS", default_value = "3600")]
     runner_idle_secs: String,
+    #[command(flatten)]
+    pools: PoolFlags,
 }
 
 /// Which launcher, with what it needs.
@@ -104,6 +110,7 @@ pub(super) struct RunnerSettings {
     pub internal_url: Option<Url>,
     pub boot_deadline: Duration,
     pub heartbeat: Duration,
+    pub pools: Vec<PoolConfig>,
 }
 
 /// What of the other settings runners are told, too.
@@ -120,17 +127,22 @@ impl LauncherFlags {
         let boot = self.boot_deadline_secs.as_deref().filter(|text| !text.trim().is_empty());
         let boot = boot.map(|text| settings.read_range("--boot-deadline-secs", text, 1, 86_400));
         let heartbeat = seconds(settings, "--heartbeat-secs", &self.heartbeat_secs, 1);
+        let mut pools = Vec::new();
         let choice = match self.launcher.trim() {
             "static" => required(settings, "--static-backend", &self.static_backend)
                 .map(|HostPort(backend)| LauncherChoice::Static { backend }),
             "process" => {
+                pools = self.pools.read(settings, None, PoolConfig::PROCESSES_WAIT)?.configs;
                 let runner_bin = settings.read_optional("--runner-bin", &self.runner_bin);
                 required(settings, "--work-dir", &self.work_dir)
                     .map(|work_dir| LauncherChoice::Process { runner_bin, work_dir })
             }
             "kubernetes" => {
                 self.check_internal_url(settings, internal_url.as_ref());
-                self.kubernetes(settings, times, heartbeat).map(|config| LauncherChoice::Kubernetes(Box::new(config)))
+                self.kubernetes(settings, times, heartbeat).map(|(config, kept)| {
+                    pools = kept;
+                    LauncherChoice::Kubernetes(Box::new(config))
+                })
             }
             other => {
                 settings.refuse("--launcher", format!("{other:?}: static, process and kubernetes are possible"));
@@ -143,7 +155,7 @@ impl LauncherFlags {
             (None, LauncherChoice::Kubernetes(_)) => KUBERNETES_BOOT_DEADLINE,
             (None, _) => BOOT_DEADLINE,
         };
-        Some(RunnerSettings { choice, internal_url, boot_deadline, heartbeat: heartbeat? })
+        Some(RunnerSettings { choice, internal_url, boot_deadline, heartbeat: heartbeat?, pools })
     }
 
     /// A pod cannot guess where this process is.
@@ -166,7 +178,7 @@ impl LauncherFlags {
         settings: &mut Settings,
         times: Times,
         heartbeat: Option<Duration>,
-    ) -> Option<KubernetesConfig> {
+    ) -> Option<(KubernetesConfig, Vec<PoolConfig>)> {
         let namespace = settings.read_optional("--kubernetes-namespace", &self.kubernetes_namespace);
         let instance = settings.read::<LabelName>("--kubernetes-instance", &self.kubernetes_instance);
         let list_every = settings.read_range("--kubernetes-list-secs", &self.kubernetes_list_secs, 1, 3600);
@@ -179,26 +191,35 @@ impl LauncherFlags {
         let ttl_after_finished = seconds(settings, "--runner-ttl-secs", &self.runner_ttl_secs, 0);
         let unschedulable_after = seconds(settings, "--unschedulable-secs", &self.unschedulable_secs, 0);
         let max_idle = seconds(settings, "--runner-idle-secs", &self.runner_idle_secs, 1);
+        let pod = PodSettings {
+            image: image?,
+            installer_image,
+            resources: Resources { cpu, memory, ephemeral_storage: storage },
+            linger: Duration::from_secs(times.linger?),
+            heartbeat: heartbeat?,
+            max_idle: max_idle?,
+            max_ttl: times.max_ttl?,
+        };
+        let base = RunnerTemplate { pod, template: template?, labels: BTreeMap::new(), spread: true };
+        let instance = instance?.0;
+        base.check(&instance, DEFAULT_TEMPLATE)
+            .map_err(|error| settings.refuse("--runner-pod-template", error))
+            .ok()?;
+        let Pools { configs, templates } = self.pools.read(settings, Some(base), max_idle?)?;
+        for (name, template) in &templates {
+            let checked = template.check(&instance, name);
+            checked.map_err(|error| settings.refuse("--pools", format!("{name}: {error}"))).ok()?;
+        }
         let config = KubernetesConfig {
             namespace: namespace.map(|LabelName(name)| name),
-            instance: instance?.0,
-            pod: PodSettings {
-                image: image?,
-                installer_image,
-                resources: Resources { cpu, memory, ephemeral_storage: storage },
-                linger: Duration::from_secs(times.linger?),
-                heartbeat: heartbeat?,
-                max_idle: max_idle?,
-                max_ttl: times.max_ttl?,
-            },
-            template: template?,
+            instance,
+            templates,
             ttl_after_finished: ttl_after_finished?,
             unschedulable_after: unschedulable_after?,
             list_every: Duration::from_secs(list_every?),
             request_timeout: KubernetesConfig::REQUEST_TIMEOUT,
         };
-        config.check().map_err(|error| settings.refuse("--runner-pod-template", error)).ok()?;
-        Some(config)
+        Some((config, configs))
     }
 
     fn template(&self, settings: &mut Settings) -> Option<PodTemplate> {

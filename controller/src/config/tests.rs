@@ -121,7 +121,8 @@ fn runners_on_kubernetes_have_longer_to_boot_and_know_all_times() {
     assert_eq!(kubernetes(&["--boot-deadline-secs=7"]).unwrap().boot_deadline, Duration::from_secs(7));
     let LauncherChoice::Kubernetes(kubernetes) = config.launcher else { panic!() };
     assert_eq!((kubernetes.instance.as_str(), &kubernetes.namespace), ("cliscale", &None));
-    let times = (kubernetes.pod.max_ttl, kubernetes.pod.linger, kubernetes.pod.max_idle, kubernetes.pod.heartbeat);
+    let pod = &kubernetes.templates["default"].pod;
+    let times = (pod.max_ttl, pod.linger, pod.max_idle, pod.heartbeat);
     assert_eq!(times, (secs(7200), secs(30), secs(3600), secs(60)));
     let times = (kubernetes.ttl_after_finished, kubernetes.unschedulable_after, kubernetes.list_every);
     assert_eq!(times, (secs(600), secs(60), secs(30)));

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use session::frames::Wire;
-use session::{EndReason, Ended, RunnerId, Secret};
+use session::{EndReason, Ended, RunnerId, Secret, SessionId};
 use tokio::sync::broadcast;
 use url::Url;
 
@@ -58,6 +58,10 @@ pub struct Launch {
     pub boot_token: Secret,
     /// Where it calls home.
     pub internal_url: Url,
+    /// What it is made of: one of the templates that the launcher is set to.
+    pub template: String,
+    /// No session waits for it yet.
+    pub standby: bool,
 }
 
 /// What a launcher knows of one runner.
@@ -186,6 +190,21 @@ pub trait Launcher: Send + Sync + 'static {
     /// Whether a runner has this address, where the launcher can tell. Asked when a call home names an address that is
     /// not its connection's own, since some networks rewrite that one.
     fn has_address(&self, _runner: RunnerId, _address: IpAddr) -> bool {
+        false
+    }
+
+    /// Names what runners of a template are made of: another text for what differs.
+    fn template_digest(&self, _template: &str) -> String {
+        String::new()
+    }
+
+    /// A standby is a session's now: what marks it as one that may be taken away is removed.
+    async fn mark_claimed(&self, _runner: RunnerId, _session: SessionId) -> Result<(), LaunchError> {
+        Ok(())
+    }
+
+    /// Whether a runner is still marked as a standby.
+    fn is_marked_standby(&self, _runner: RunnerId) -> bool {
         false
     }
 

@@ -5,6 +5,7 @@
 //! a runner does nothing before its report of `assigned` was taken, one that was replaced never runs the command.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use backon::{ExponentialBuilder, Retryable};
 use session::RunnerId;
@@ -56,12 +57,13 @@ impl Lifecycle {
     }
 
     async fn send_until_answered(&self, assignment: &Assignment) -> Result<(), CallError> {
+        let again = AtomicBool::new(false);
         let pauses = ExponentialBuilder::default()
             .with_min_delay(std::time::Duration::from_millis(50))
             .with_max_delay(std::time::Duration::from_secs(1))
             .without_max_times();
         let mut unreachable = 0;
-        let sending = (|| self.send(assignment))
+        let sending = (|| self.send(assignment, again.swap(true, Ordering::Relaxed)))
             .retry(pauses)
             .when(|error| match error {
                 CallError::Ambiguous(_) => true,
@@ -80,12 +82,11 @@ impl Lifecycle {
             .unwrap_or_else(|_| Err(CallError::Ambiguous("too often".to_owned())))
     }
 
-    /// One attempt, while the session still waits for this runner.
-    async fn send(&self, assignment: &Assignment) -> Result<(), CallError> {
-        let now = self.store.session(assignment.session.id).await;
+    /// One attempt, while the session still waits for this runner; the first is right behind the reading of the assignment.
+    async fn send(&self, assignment: &Assignment, again: bool) -> Result<(), CallError> {
         let mut expires_at = assignment.session.expires_at;
         // A database that is away keeps no runner from being assigned: the runner's secret and the epoch decide.
-        if let Ok(now) = now {
+        if again && let Ok(now) = self.store.session(assignment.session.id).await {
             let waits = |now: &SessionRecord| now.epoch == assignment.session.epoch && now.stage == Stage::Queued;
             let Some(now) = now.filter(waits) else { return Err(CallError::MovedOn) };
             // It may have been extended meanwhile.

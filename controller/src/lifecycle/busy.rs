@@ -9,6 +9,8 @@ use session::RunnerId;
 pub(super) enum Work {
     Launching,
     Assigning,
+    /// Telling the launcher that a session has it.
+    Marking,
     /// Concluding from its exit what became of its session.
     Concluding,
     /// Asking it whether it lives, since its machine does not answer.

@@ -23,7 +23,58 @@ pub struct LifecycleConfig {
     pub retention: Retention,
     /// `None`: nothing is recorded.
     pub recordings: Option<Arc<Recordings>>,
+    /// One for each template, also where no standbys are kept.
+    pub pools: Vec<PoolConfig>,
     pub timing: Timing,
+}
+
+/// A template's standbys: how many, for how long, and what happens when there are none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PoolConfig {
+    /// The template's.
+    pub name: String,
+    /// Standbys that are kept, booting ones included.
+    pub min: u32,
+    /// Runners of the pool that may live at once, those that sessions have included.
+    pub max: u32,
+    /// Standbys that are added in a minute at most.
+    pub per_minute: u32,
+    /// From when a standby is replaced by a fresh one.
+    pub max_idle: Duration,
+    /// Pools of higher priority are filled first.
+    pub priority: i32,
+    pub when_empty: WhenEmpty,
+}
+
+/// What becomes of a session for which no standby is idle.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum WhenEmpty {
+    /// A runner is launched for it.
+    #[default]
+    Launch,
+    /// It is put off: 503, with Retry-After.
+    Refuse,
+}
+
+impl PoolConfig {
+    pub const MAX: u32 = 100;
+    pub const PER_MINUTE: u32 = 60;
+    /// How long a runner waits for a session where nobody tells it otherwise.
+    pub const PROCESSES_WAIT: Duration = Duration::from_secs(3600);
+
+    /// A pool that keeps this many, with the defaults otherwise. Standbys are replaced before they give up themselves.
+    pub fn keeping(name: &str, min: u32, runners_wait: Duration) -> Self {
+        Self {
+            name: name.to_owned(),
+            min,
+            max: Self::MAX.max(min.saturating_mul(10)),
+            per_minute: Self::PER_MINUTE,
+            max_idle: runners_wait * 5 / 6,
+            priority: 0,
+            when_empty: WhenEmpty::Launch,
+        }
+    }
 }
 
 impl LifecycleConfig {
@@ -35,6 +86,7 @@ impl LifecycleConfig {
             linger: Duration::from_secs(60),
             retention: Retention::default(),
             recordings: None,
+            pools: Vec::new(),
             timing: Timing::default(),
         }
     }

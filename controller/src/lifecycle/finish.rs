@@ -1,6 +1,7 @@
 //! Ending: sessions by a decision, or all at once when the server stops; and what becomes of their runners.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -37,7 +38,7 @@ impl Lifecycle {
         if let EndOutcome::Ended(record) = &outcome
             && let Some(ended) = &record.ended
         {
-            self.metrics.note_end(ended.reason);
+            self.metrics.note_end(record, ended.reason);
             tracing::info!(session = %record.id, reason = %ended.reason, code = ended.exit_code, "session ended");
             fault::pass(Point::Ended);
         }
@@ -95,6 +96,7 @@ impl Lifecycle {
     /// Ends every session and waits until their runners are gone, within `deadline`: the stop of a server that owns
     /// its runners. Works while shutting down.
     pub async fn end_all(self: &Arc<Self>, reason: EndReason, deadline: Duration) {
+        self.closing.store(true, Ordering::SeqCst);
         let ending = async {
             match self.store.sessions(Filter { active: true, ..Filter::default() }).await {
                 Ok(sessions) => drop(join_all(sessions.iter().map(|session| self.end_and_tell(session, reason))).await),

@@ -15,6 +15,7 @@ mod finish;
 mod heartbeats;
 mod metrics;
 mod plan;
+mod pools;
 mod reconcile;
 mod start;
 mod verdicts;
@@ -28,7 +29,8 @@ use backon::{ExponentialBuilder, Retryable};
 use service::Shutdown;
 use service::metrics::Metrics;
 use session::{Ended, RunnerId, SessionId};
-use store::{EndOutcome, SessionRecord, Store, StoreError};
+use store::{EndOutcome, SessionRecord, Store, StoreError, Time};
+use tokio::sync::Notify;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::MissedTickBehavior;
 
@@ -39,7 +41,7 @@ use client::RunnerClient;
 use heartbeats::Heartbeats;
 use metrics::LifecycleMetrics;
 
-pub use config::{LifecycleConfig, Timing};
+pub use config::{LifecycleConfig, PoolConfig, Timing, WhenEmpty};
 pub use plan::{Plan, PlanError};
 
 /// How long a stop lets what is soon done finish.
@@ -61,6 +63,9 @@ pub struct Lifecycle {
     heard_since: Mutex<Option<Instant>>,
     /// The launcher could not say which runners exist when it was last asked.
     blind: AtomicBool,
+    pools_changed: Notify,
+    /// Everything is being ended: no standby is made any more.
+    closing: AtomicBool,
 }
 
 impl Lifecycle {
@@ -73,6 +78,7 @@ impl Lifecycle {
     ) -> Arc<Self> {
         let client = RunnerClient::new(&config.timing);
         let metrics = LifecycleMetrics::new(metrics);
+        config.pools.iter().for_each(|pool| metrics.know(&pool.name));
         Arc::new(Self {
             store,
             launcher,
@@ -84,6 +90,8 @@ impl Lifecycle {
             busy: Busy::default(),
             heard_since: Mutex::default(),
             blind: AtomicBool::new(false),
+            pools_changed: Notify::new(),
+            closing: AtomicBool::new(false),
         })
     }
 
@@ -97,15 +105,18 @@ impl Lifecycle {
         Plan::draw(self.launcher.fixed_address())
     }
 
-    /// Starts what the committed session is to run on. Returns at once.
-    pub fn begin(self: &Arc<Self>, session: &SessionRecord, runner: RunnerId, claimed: bool, plan: Plan) {
+    /// Starts what the committed session is to run on: the standby that had been idle since a moment, or a runner of its
+    /// own. Returns at once.
+    pub fn begin(self: &Arc<Self>, session: &SessionRecord, runner: RunnerId, idle_since: Option<Time>, plan: Plan) {
         if self.is_static() {
             let (lifecycle, id, epoch) = (Arc::clone(self), session.id, session.epoch);
             self.spawn(async move { lifecycle.run_fixed(id, epoch).await });
-        } else if claimed {
+        } else if let Some(idle_since) = idle_since {
             self.spawn_assign(runner);
+            self.note_claim(session, idle_since);
         } else {
-            self.spawn_launch(session.id, plan);
+            self.metrics.note_cold(&session.spec.template);
+            self.spawn_launch(session.id, session.spec.template.clone(), plan);
         }
     }
 
@@ -133,12 +144,14 @@ impl Lifecycle {
         self.config.recordings.as_ref()
     }
 
-    /// Starts the reconciler, pruning, the recordings' sweep, the heartbeats' writer, and listening to the launcher, until shutdown.
+    /// Starts the reconciler, the pools' keeper, pruning, the recordings' sweep, the heartbeats' writer, and listening to the launcher, until shutdown.
     pub fn run(self: &Arc<Self>) {
         let lifecycle = Arc::clone(self);
         self.spawn(async move { lifecycle.keep_reconciling().await });
         let lifecycle = Arc::clone(self);
         self.spawn(async move { lifecycle.keep_pruning().await });
+        let lifecycle = Arc::clone(self);
+        self.spawn(async move { lifecycle.keep_pools().await });
         if let Some(recordings) = self.recordings() {
             recordings.run();
         }

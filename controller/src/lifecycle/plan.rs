@@ -36,6 +36,7 @@ impl Plan {
         }
     }
 
+    /// What the database keeps of it.
     pub(super) fn new_runner(&self) -> NewRunner {
         NewRunner { id: self.runner, boot_token: Digest::of(self.boot_token.expose().as_bytes()) }
     }

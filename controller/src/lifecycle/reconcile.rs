@@ -148,11 +148,15 @@ impl Lifecycle {
         } else if self.was_never_launched(runner, view) {
             tracing::warn!(session = %session.id, runner = %runner.id, "nobody launched a runner; launching another");
             self.replace(session, runner.id, NEVER_LAUNCHED).await?;
+            return Ok(());
         } else if self.is_overdue(runner, view) {
             let why = if runner.handle.is_some() { NEVER_CALLED } else { NEVER_LAUNCHED };
             self.lose(session.id, runner.id, Ended::because(EndReason::StartFailed, why)).await?;
         } else if runner.state == RunnerState::Claimed && session.stage == Stage::Queued {
             self.spawn_assign(runner.id);
+        }
+        if runner.pool.is_some() && self.launcher.is_marked_standby(runner.id) {
+            self.spawn_mark(runner.id, session.id);
         }
         Ok(())
     }

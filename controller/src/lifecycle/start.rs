@@ -18,6 +18,14 @@ pub(super) const MAX_REPLACEMENTS: u64 = 2;
 /// The epoch that a session is created with; each replacement raises it by one.
 const FIRST_EPOCH: u64 = 1;
 
+/// What a runner is launched for.
+#[derive(Debug, Clone)]
+struct Errand {
+    /// `None`: for nobody yet, a standby.
+    session: Option<SessionId>,
+    template: String,
+}
+
 /// How a launch went.
 enum Launched {
     /// With its handle.
@@ -41,21 +49,29 @@ impl Lifecycle {
         let _ = self.persist("advance", || self.store.advance(session, epoch, Stage::Running, Time::now())).await;
     }
 
-    pub(super) fn spawn_launch(self: &Arc<Self>, session: SessionId, plan: Plan) {
+    pub(super) fn spawn_launch(self: &Arc<Self>, session: SessionId, template: String, plan: Plan) {
+        self.spawn_errand(Errand { session: Some(session), template }, plan);
+    }
+
+    pub(super) fn spawn_standby(self: &Arc<Self>, template: String, plan: Plan) {
+        self.spawn_errand(Errand { session: None, template }, plan);
+    }
+
+    fn spawn_errand(self: &Arc<Self>, errand: Errand, plan: Plan) {
         let Some(at_work) = self.busy.begin(Work::Launching, plan.runner) else { return };
         let lifecycle = Arc::clone(self);
         // A launch that a stop broke off would be found by the next controller, but late.
         self.spawn_short(async move {
             // An error was logged, and the reconciler finds the rest.
-            let _ = lifecycle.launch(session, plan).await;
+            let _ = lifecycle.launch(errand, plan).await;
             drop(at_work);
         });
     }
 
-    async fn launch(self: &Arc<Self>, session: SessionId, plan: Plan) -> Result<(), StoreError> {
+    async fn launch(self: &Arc<Self>, errand: Errand, plan: Plan) -> Result<(), StoreError> {
         let runner = plan.runner;
         fault::pass(Point::BeforeLaunch);
-        let handle = match self.launch_until_answered(session, plan).await? {
+        let handle = match self.launch_until_answered(&errand, plan).await? {
             Launched::Made(handle) => handle,
             Launched::Left => return Ok(()),
             Launched::Unwanted => {
@@ -63,6 +79,11 @@ impl Lifecycle {
                 return Ok(());
             }
             Launched::Failed(error) => {
+                let Some(session) = errand.session else {
+                    tracing::warn!(%runner, template = errand.template, %error, "a standby could not be launched");
+                    self.discard(runner).await;
+                    return Ok(());
+                };
                 tracing::error!(%session, %runner, %error, "a runner could not be launched");
                 let ended = Ended::because(EndReason::StartFailed, error.caller_message());
                 return self.lose(session, runner, ended).await;
@@ -72,14 +93,14 @@ impl Lifecycle {
         self.persist("set_runner_handle", || self.store.set_runner_handle(runner, handle.clone())).await?;
         fault::pass(Point::HandleStored);
         // Whoever ended the session meanwhile found no runner to end.
-        if !self.is_wanted(session, runner).await? {
+        if !self.is_wanted(&errand, runner).await? {
             self.discard(runner).await;
         }
         Ok(())
     }
 
     /// Launches; again and again while the launcher's engine is away, until the runner could not boot in time any more.
-    async fn launch_until_answered(&self, session: SessionId, plan: Plan) -> Result<Launched, StoreError> {
+    async fn launch_until_answered(&self, errand: &Errand, plan: Plan) -> Result<Launched, StoreError> {
         let runner = plan.runner;
         let timing = &self.config.timing;
         // Before the reconciler, which would say that the runner never called.
@@ -88,22 +109,25 @@ impl Lifecycle {
         let mut pauses = timing.launch_pauses().build();
         loop {
             let (boot_token, internal_url) = (plan.boot_token.clone(), self.config.internal_url.clone());
-            let error = match self.launcher.launch(Launch { runner, boot_token, internal_url }).await {
+            let (template, standby) = (errand.template.clone(), errand.session.is_none());
+            let launch = Launch { runner, boot_token, internal_url, template, standby };
+            let error = match self.launcher.launch(launch).await {
                 Ok(handle) => return Ok(Launched::Made(handle)),
                 Err(error @ LaunchError::Away(_)) => error,
                 Err(error) => return Ok(Launched::Failed(error)),
             };
             let pause = pauses.next().unwrap_or(timing.launch_retry.1);
-            if Instant::now() + pause >= deadline {
+            // Nobody waits for a standby: its pool tries another, later.
+            if errand.session.is_none() || Instant::now() + pause >= deadline {
                 return Ok(Launched::Failed(error));
             }
-            tracing::warn!(%session, %runner, %error, "the launcher is away; trying again");
+            tracing::warn!(%runner, %error, "the launcher is away; trying again");
             self.metrics.launch_retries.inc();
             self.shutdown.token().run_until_cancelled(tokio::time::sleep(pause)).await;
             if self.shutdown.is_stopping() {
                 return Ok(Launched::Left);
             }
-            if !self.is_wanted(session, runner).await? {
+            if !self.is_wanted(errand, runner).await? {
                 return Ok(Launched::Unwanted);
             }
             // So that no other controller takes it for one that nobody launches.
@@ -111,12 +135,15 @@ impl Lifecycle {
         }
     }
 
-    /// Whether the session still waits for this runner.
-    async fn is_wanted(&self, session: SessionId, runner: RunnerId) -> Result<bool, StoreError> {
+    /// Whether the session still waits for this runner; a standby is wanted until it is retired.
+    async fn is_wanted(&self, errand: &Errand, runner: RunnerId) -> Result<bool, StoreError> {
         let row = self.persist("runner", || self.store.runner(runner)).await?;
+        if row.is_none_or(|row| row.state == RunnerState::Gone) {
+            return Ok(false);
+        }
+        let Some(session) = errand.session else { return Ok(true) };
         let record = self.persist("session", || self.store.session(session)).await?;
-        Ok(row.is_some_and(|row| row.state != RunnerState::Gone)
-            && record.is_some_and(|record| record.ended.is_none() && record.runner == Some(runner)))
+        Ok(record.is_some_and(|record| record.ended.is_none() && record.runner == Some(runner)))
     }
 
     /// Gives the session another runner in place of one that has not taken it, unless that was tried too often.
@@ -135,10 +162,16 @@ impl Lifecycle {
             return self.lose(session.id, old, Ended::because(EndReason::StartFailed, why)).await;
         };
         let replace = || self.store.replace_runner(session.id, old, plan.new_runner(), Time::now());
-        if self.persist("replace_runner", replace).await?.is_some() {
-            tracing::warn!(session = %session.id, %old, new = %plan.runner, "runner replaced");
+        if let Some(next) = self.persist("replace_runner", replace).await? {
+            tracing::warn!(session = %session.id, %old, new = %next.runner, "runner replaced");
             self.metrics.replaced.inc();
-            self.spawn_launch(session.id, plan);
+            match next.idle_since {
+                Some(idle_since) => {
+                    self.spawn_assign(next.runner);
+                    self.note_claim(&SessionRecord { runner: Some(next.runner), ..session.clone() }, idle_since);
+                }
+                None => self.spawn_launch(session.id, session.spec.template.clone(), plan),
+            }
         }
         // Replaced by us or by another controller, or its session took it after all or has ended.
         let now = self.persist("session", || self.store.session(session.id)).await?;

@@ -56,7 +56,7 @@ pub async fn start() -> (Stack, Arc<Engine>) {
 
 pub async fn add_standby(store: &dyn Store) -> RunnerId {
     let (id, boot_token) = (RunnerId::new(), Digest::of(b"token"));
-    store.add_runner(NewRunner { id, boot_token }, Time::now()).await.unwrap();
+    testkit::standby::add(store, NewRunner { id, boot_token }).await;
     let call = RunnerCall { id, boot_token, secret: Secret::new("5".repeat(64)), address: "127.0.0.1:1".to_owned() };
     let ready = store.runner_ready(call, Time::now()).await.unwrap();
     assert_eq!(ready, ReadyOutcome::Accepted { session: None });

@@ -85,10 +85,15 @@ impl Recorder {
     /// A header and lines of output, each a chunk.
     pub async fn record(&mut self, stack: &Stack, lines: std::ops::Range<u32>) {
         for line in lines {
-            let text = event("o", &format!("line {line}\r\n"));
-            let text = if self.whole.is_empty() { format!("{HEADER}{text}") } else { text };
+            let text = self.chunk_of(line);
             self.put(stack, &text, false).await;
         }
+    }
+
+    /// The chunk of a line. Whoever tries again sends the same.
+    pub fn chunk_of(&self, line: u32) -> String {
+        let text = event("o", &format!("line {line}\r\n"));
+        if self.whole.is_empty() { format!("{HEADER}{text}") } else { text }
     }
 
     pub async fn recording(&self, stack: &Stack) -> Answer {

@@ -27,9 +27,9 @@ async fn failures(stack: &Stack, kind: &str) -> f64 {
 }
 
 /// A chunk is refused for now, as it is said to be, and the rest of the server goes on.
-async fn is_put_off(stack: &Stack, recorder: &Recorder, kind: &str) {
+async fn is_put_off(stack: &Stack, recorder: &Recorder, next: u32, kind: &str) {
     let before = failures(stack, kind).await;
-    let answer = recorder.send(stack, &event("o", "x"), false).await;
+    let answer = recorder.send(stack, &recorder.chunk_of(next), false).await;
     answer.problem("unavailable");
     assert!(!answer.header("retry-after").is_empty());
     assert!(failures(stack, kind).await > before, "counted as something else than {kind}");
@@ -69,17 +69,17 @@ async fn a_bucket_that_refuses_or_is_held_up_or_gone_is_tried_again() {
     let mut recorder = Recorder::start(&stack).await;
     recorder.record(&stack, 0..3).await;
     server.refuse_all(true).await.unwrap();
-    is_put_off(&stack, &recorder, "denied").await;
+    is_put_off(&stack, &recorder, 3, "denied").await;
     recorder.recording(&stack).await.problem("unavailable");
     server.refuse_all(false).await.unwrap();
     recorder.record(&stack, 3..5).await;
     server.pause().await.unwrap();
-    is_put_off(&stack, &recorder, "away").await;
+    is_put_off(&stack, &recorder, 5, "away").await;
     server.resume().await.unwrap();
     recorder.record(&stack, 5..8).await;
     assert_eq!(recorder.recording(&stack).await.text, recorder.whole);
     server.kill().await.unwrap();
-    is_put_off(&stack, &recorder, "away").await;
+    is_put_off(&stack, &recorder, 8, "away").await;
     server.restart().await.unwrap();
     let mut later = Recorder::start(&stack).await;
     later.record(&stack, 0..2).await;
@@ -97,7 +97,7 @@ async fn a_bucket_without_room_is_said_to_be_full() {
     let serving = tokio::spawn(async move { axum::serve(listener, Router::new().fallback(answer)).await });
     let stack = Stack::with(in_bucket(&endpoint)).await;
     let recorder = Recorder::start(&stack).await;
-    is_put_off(&stack, &recorder, "full").await;
+    is_put_off(&stack, &recorder, 0, "full").await;
     serving.abort();
     stack.stop().await;
 }
@@ -112,7 +112,7 @@ async fn a_folder_that_cannot_be_written_keeps_what_comes_later() {
     let aside = folder.path().join("aside");
     std::fs::rename(&place, &aside).unwrap();
     std::fs::write(&place, HEADER).unwrap();
-    is_put_off(&stack, &recorder, "other").await;
+    is_put_off(&stack, &recorder, 2, "other").await;
     std::fs::remove_file(&place).unwrap();
     std::fs::rename(&aside, &place).unwrap();
     recorder.record(&stack, 2..4).await;

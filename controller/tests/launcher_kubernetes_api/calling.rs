@@ -13,6 +13,8 @@ fn launch() -> Launch {
         runner: RunnerId::new(),
         boot_token: Secret::new("token"),
         internal_url: "http://controller:8081".parse().unwrap(),
+        template: "default".to_owned(),
+        standby: false,
     }
 }
 

@@ -108,16 +108,18 @@ impl ApiServer {
         let mut config = KubernetesConfig {
             namespace: Some("sandboxes".to_owned()),
             instance: "blue".to_owned(),
-            pod: PodSettings {
-                image: "runner:1".to_owned(),
-                installer_image: None,
-                resources: Resources::default(),
-                linger: Duration::from_secs(60),
-                heartbeat: Duration::from_secs(60),
-                max_idle: Duration::from_secs(60),
-                max_ttl: Duration::from_secs(60),
-            },
-            template: PodTemplate::default(),
+            templates: KubernetesConfig::templates_of(
+                PodSettings {
+                    image: "runner:1".to_owned(),
+                    installer_image: None,
+                    resources: Resources::default(),
+                    linger: Duration::from_secs(60),
+                    heartbeat: Duration::from_secs(60),
+                    max_idle: Duration::from_secs(60),
+                    max_ttl: Duration::from_secs(60),
+                },
+                PodTemplate::default(),
+            ),
             ttl_after_finished: Duration::from_secs(60),
             unschedulable_after: Duration::from_secs(60),
             list_every: Duration::from_secs(600),

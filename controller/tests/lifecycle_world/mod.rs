@@ -11,7 +11,9 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use controller::launcher::{Condition, Launch, LaunchError, Launcher, LauncherKind, StaticLauncher, Verdict};
+use controller::launcher::{
+    Condition, Launch, LaunchError, Launcher, LauncherKind, StaticLauncher, Unavailable, Verdict,
+};
 use controller::lifecycle::{Lifecycle, LifecycleConfig, Plan};
 use jiff::SignedDuration;
 use service::metrics::Metrics;
@@ -52,6 +54,8 @@ pub struct Scripted {
     pub attempts: AtomicUsize,
     /// Its engine does not answer what exists.
     pub blind: AtomicBool,
+    /// It knows that nothing could be launched.
+    pub away: AtomicBool,
     kind: Mutex<LauncherKind>,
     conditions: Mutex<HashMap<RunnerId, Condition>>,
     addresses: Mutex<Vec<(RunnerId, IpAddr)>>,
@@ -66,6 +70,7 @@ impl Scripted {
             launched: Mutex::default(),
             attempts: AtomicUsize::new(0),
             blind: AtomicBool::new(false),
+            away: AtomicBool::new(false),
             kind: Mutex::new(LauncherKind::Process),
             conditions: Mutex::default(),
             addresses: Mutex::default(),
@@ -119,6 +124,13 @@ impl Scripted {
 impl Launcher for Scripted {
     fn kind(&self) -> LauncherKind {
         *self.kind.lock().unwrap()
+    }
+
+    fn available(&self) -> Result<(), Unavailable> {
+        match self.away.load(Ordering::SeqCst) {
+            true => Err(Unavailable { reason: "the engine is away", retry_after: Duration::from_secs(1) }),
+            false => Ok(()),
+        }
     }
 
     async fn launch(&self, request: Launch) -> Result<String, LaunchError> {
@@ -266,7 +278,7 @@ impl World {
     pub async fn create(&self) -> SessionRecord {
         let plan = self.lifecycle.plan().unwrap();
         let session = self.commit(&plan, Time::now(), 600).await;
-        self.lifecycle.begin(&session, session.runner.unwrap(), false, plan);
+        self.lifecycle.begin(&session, session.runner.unwrap(), None, plan);
         session
     }
 
@@ -351,6 +363,7 @@ pub async fn commit(store: &SqliteStore, placement: Placement, at: Time, ttl: i6
             share: true,
             max_ttl_secs: 86_400,
             record: Default::default(),
+            template: "default".to_owned(),
         },
         secrets,
         api_key: ApiKeyId::new(),

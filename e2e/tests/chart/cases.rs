@@ -47,6 +47,12 @@ const OPTIONS: &[(&str, &str)] = &[
     ),
     ("prepull", "runner.prepull.enabled=true"),
     (
+        "pools",
+        "pools[0].name=default,pools[0].min=3,pools[1].name=large,pools[1].memory=8Gi,pools[1].max=4,pools[1].priority=2,\
+         pools[1].whenEmpty=refuse,pools[1].labels.team=data,pools[1].image=large:1,pools[1].perMinute=6,\
+         pools[1].maxIdleSeconds=600,pools[1].spread=false,pools[1].podTemplate.spec.nodeSelector.disk=ssd",
+    ),
+    (
         "installer",
         "runner.installer.enabled=true,runner.image.repository=debian,runner.image.tag=bookworm,\
          runner.prepull.enabled=true",

@@ -64,6 +64,9 @@ fn start(container: &Value, objects: &crate::objects::Objects, folder: &Path) ->
     let files = folder.join("files");
     std::fs::create_dir_all(&files)?;
     std::fs::write(files.join("template"), template["data"]["template.yaml"].as_str().context("a template")?)?;
+    if let Some(pools) = template["data"]["pools.yaml"].as_str() {
+        std::fs::write(files.join("pools"), pools)?;
+    }
     std::fs::write(files.join("key"), "0".repeat(64))?;
     std::fs::write(files.join("word"), "csk_0123456789abcdef")?;
     let mut command = Command::new(binary(program));
@@ -72,6 +75,7 @@ fn start(container: &Value, objects: &crate::objects::Objects, folder: &Path) ->
         let name = variable["name"].as_str().context("a name")?;
         let file = match name {
             "CLISCALE_RUNNER_POD_TEMPLATE" => Some("template"),
+            "CLISCALE_POOLS" => Some("pools"),
             "CLISCALE_ENCRYPTION_KEY_FILE" => Some("key"),
             "CLISCALE_API_KEY_FILE" | "CLISCALE_DATABASE_PASSWORD_FILE" => Some("word"),
             "CLISCALE_KEYS_DIR" => Some("keys"),

@@ -6,6 +6,7 @@ mod failures;
 mod job;
 mod kills;
 mod outages;
+mod pools;
 mod recordings;
 mod replicas;
 

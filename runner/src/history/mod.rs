@@ -1,13 +1,17 @@
 //! The stream's bytes and sizes as far back as they are kept: the newest in memory, and what left it in a file, at least
 //! until the screen has followed it.
 
+mod plain;
 mod ring;
 mod sizes;
 mod spill;
 
+use std::ops::Range;
+
 use bytes::Bytes;
 use session::frames::Size;
 
+use plain::Plain;
 use ring::Ring;
 pub use sizes::SizeMark;
 use sizes::Sizes;
@@ -17,6 +21,7 @@ pub struct History {
     ring: Ring,
     spill: Spill,
     sizes: Sizes,
+    plain: Plain,
     /// The screen has followed the stream up to here: what lies before need not be kept for it.
     followed: u64,
 }
@@ -32,7 +37,7 @@ pub enum Piece {
 
 impl History {
     pub fn new(size: Size, ring_bytes: usize, spill: Spill) -> Self {
-        Self { ring: Ring::new(ring_bytes), spill, sizes: Sizes::new(size), followed: 0 }
+        Self { ring: Ring::new(ring_bytes), spill, sizes: Sizes::new(size), plain: Plain::default(), followed: 0 }
     }
 
     /// The offset of the oldest byte in memory.
@@ -84,6 +89,7 @@ impl History {
             }
             at += part.len() as u64;
         }
+        self.plain.push(self.end(), bytes);
         self.ring.push(bytes);
         self.forget_sizes();
         true
@@ -132,10 +138,17 @@ impl History {
     /// The screen has followed the stream up to `off`.
     pub fn followed(&mut self, off: u64) {
         self.followed = off;
+        self.plain.followed(off);
         self.forget_sizes();
         if self.spill.capacity() == 0 && off >= self.ring.base() {
             self.spill.clear();
         }
+    }
+
+    /// What the screen, which knows the marks up to `serial`, may pass over between `from` and `until`, where it has `rows`
+    /// and keeps so many lines: see [`Plain::passed_over`]. Nothing while its size changes on the way.
+    pub fn passed_over(&self, from: u64, until: u64, serial: u64, rows: u64, kept: u64) -> Option<Range<u64>> {
+        self.plain.passed_over(from, until, rows, kept).filter(|_| self.sizes.after(serial).is_none())
     }
 
     /// Whether the screen should follow before there is no more room for the program to go on.

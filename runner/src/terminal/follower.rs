@@ -49,9 +49,22 @@ impl Terminal {
                 follower.serial = state.history.serial_at(position);
                 Screen::new(size.columns, size.rows, SCROLLBACK)
             });
-            let limit = usize::try_from(until.saturating_sub(position)).unwrap_or(STEP).min(STEP);
+            let serial = serial.max(follower.serial);
+            let (rows, kept) = (screen.size().1.into(), screen.lines_kept() as u64);
+            let passed_over = state.history.passed_over(position, until, serial, rows, kept);
+            if let Some(over) = &passed_over
+                && over.start == position
+                && screen.pass_over(over.end - position)
+            {
+                follower.position = over.end;
+                state.history.followed(over.end);
+                continue;
+            }
+            let ahead = passed_over.map(|over| over.start).filter(|start| *start > position);
+            let limit = ahead.unwrap_or(until).min(until).saturating_sub(position);
+            let limit = usize::try_from(limit).unwrap_or(STEP).min(STEP);
             // The screen minds characters that are cut by itself.
-            match state.history.next(position, serial.max(follower.serial), limit, true) {
+            match state.history.next(position, serial, limit, true) {
                 Piece::Size(mark) => {
                     drop(state);
                     follower.serial = mark.serial;
@@ -122,22 +135,29 @@ impl Terminal {
     pub async fn make_room(self: &Arc<Self>, more: usize) {
         loop {
             let mut changes = self.changes();
-            let held = {
-                let mut state = self.lock();
-                // It is pushed piece by piece.
-                let piece = more.min(state.history.longest());
-                let end = state.history.end();
-                let oldest = (end + more as u64).saturating_sub(state.history.capacity()).min(end);
-                match state.lossless.holds(oldest, Instant::now()) {
-                    None if state.history.has_room(piece) => return,
-                    held => held,
-                }
-            };
-            if let Some(left) = held {
-                let _ = tokio::time::timeout(left, changes.changed()).await;
-            } else {
-                self.aside(Self::catch_up).await;
+            match self.lacks_room(more) {
+                None => return,
+                Some(Some(left)) => drop(tokio::time::timeout(left, changes.changed()).await),
+                Some(None) => self.aside(Self::catch_up).await,
             }
+        }
+    }
+
+    /// Whether [`Terminal::make_room`] would have nothing to wait for.
+    pub fn has_room(&self, more: usize) -> bool {
+        self.lacks_room(more).is_none()
+    }
+
+    /// What there is to wait for: a client, at most for so long, or the screen.
+    fn lacks_room(&self, more: usize) -> Option<Option<Duration>> {
+        let mut state = self.lock();
+        // It is pushed piece by piece.
+        let piece = more.min(state.history.longest());
+        let end = state.history.end();
+        let oldest = (end + more as u64).saturating_sub(state.history.capacity()).min(end);
+        match state.lossless.holds(oldest, Instant::now()) {
+            None if state.history.has_room(piece) => None,
+            held => Some(held),
         }
     }
 
@@ -210,5 +230,38 @@ impl Terminal {
 
     fn follower(&self) -> MutexGuard<'_, Follower> {
         self.follower.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::history::Spill;
+
+    #[test]
+    fn a_flood_of_lines_that_was_passed_over_leaves_the_same_screen() {
+        let size = Size { columns: 80, rows: 24 };
+        let spill = Spill::new(std::env::temp_dir(), 1 << 24);
+        let (terminal, _typed) = Terminal::new("test".into(), size, 65536, spill, Box::new(|_| ()));
+        let mut all = Screen::new(80, 24, SCROLLBACK);
+        let mut line = 0;
+        // Text, then something else, then text to the end; in pieces that end anywhere.
+        for length in [5000, 65536, 900_000, 65536, 1_700_000] {
+            let mut text = String::from("\x1b[1m");
+            while text.len() < length {
+                line += 1;
+                text.push_str(&format!("line {line} {}\r\n", "*".repeat(line % 100)));
+            }
+            for piece in text.as_bytes().chunks(4093) {
+                terminal.push(piece);
+                all.write(piece);
+            }
+        }
+        let over = terminal.lock().history.passed_over(0, u64::MAX, 0, 24, all.lines_kept() as u64);
+        assert!(over.is_some_and(|over| over.end - over.start > 500_000));
+        terminal.catch_up();
+        let mut follower = terminal.follower();
+        assert_eq!(follower.position, all.parsed());
+        assert!(follower.screen.as_mut().unwrap().snapshot(SCROLLBACK) == all.snapshot(SCROLLBACK));
     }
 }

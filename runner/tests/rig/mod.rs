@@ -95,6 +95,7 @@ impl Rig {
             share: true,
             max_ttl_secs: 86_400,
             record: Default::default(),
+            template: "default".to_owned(),
         }
     }
 

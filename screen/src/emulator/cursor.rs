@@ -96,6 +96,19 @@ impl Emulator {
         }
     }
 
+    /// Whether each line feed on the last row moves all lines up by one, into a scrollback that nobody collects.
+    pub(crate) fn is_plain_scroller(&self) -> bool {
+        let main = &self.main;
+        !self.on_alternate && main.top == 0 && main.bottom + 1 == main.rows && main.departed.is_none()
+    }
+
+    /// As CR and so many LF do that the cursor must have come there.
+    pub(crate) fn come_to_last_line(&mut self) {
+        let last = self.rows - 1;
+        let buffer = self.buffer_mut();
+        (buffer.x, buffer.y) = (0, last);
+    }
+
     /// IND.
     pub(super) fn index(&mut self) {
         self.restrict_to_screen();

@@ -18,7 +18,8 @@ impl QueryScanner {
         let mut at = 0;
         while at < bytes.len() {
             if self.parser.is_idle() {
-                match bytes[at..].iter().position(|&byte| may_begin(byte)) {
+                // All that may begin something other than text and plain controls.
+                match memchr::memchr3(ENQ, ESC, C1_LEAD, &bytes[at..]) {
                     Some(ahead) => at += ahead,
                     None => return,
                 }
@@ -37,11 +38,6 @@ const ENQ: u8 = 0x05;
 const ESC: u8 = 0x1b;
 /// The first byte of U+0080 to U+00BF, some of which are controls.
 const C1_LEAD: u8 = 0xc2;
-
-/// Whether a byte may begin something other than text and plain controls.
-fn may_begin(byte: u8) -> bool {
-    matches!(byte, ENQ | ESC | C1_LEAD)
-}
 
 /// Takes notice of questions alone.
 #[derive(Default)]

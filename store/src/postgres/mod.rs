@@ -135,9 +135,8 @@ impl Store for PostgresStore {
         now: Time,
     ) -> Result<Option<Role>> {
         self.database
-            .write(
+            .write_one(
                 "consuming a token",
-                Repeat::Never,
                 (jti.to_owned(), session, ticket, now),
                 |db, (jti, session, ticket, now)| Box::pin(tokens::consume(db, jti, *session, ticket.as_ref(), *now)),
             )

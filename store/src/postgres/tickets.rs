@@ -24,20 +24,6 @@ struct Ticket {
     dead: bool,
 }
 
-/// The first ticket of a family, which its digest names.
-pub(super) async fn start_family(db: &Lease, session: SessionId, role: Role, new: &NewTicket) -> Attempt<()> {
-    let ticket = Ticket {
-        digest: new.hash,
-        family: new.hash,
-        parent: None,
-        role,
-        client: new.client,
-        superseded_at: None,
-        dead: false,
-    };
-    insert(db, session, &ticket, new.page_token).await
-}
-
 pub(super) async fn redeem(
     db: &Lease,
     digest: Digest,

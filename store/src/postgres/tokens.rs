@@ -5,7 +5,6 @@ use session::{Role, SessionId};
 use super::failure::Attempt;
 use super::lease::Lease;
 use super::rows::{self, execute, first, text, uuid};
-use super::tickets;
 use crate::{NewTicket, NewToken, Time};
 
 /// `false`: there is no such session.
@@ -32,6 +31,8 @@ pub(super) async fn waits(db: &Lease, jti: &str, session: SessionId, now: Time) 
     Ok(found.is_some())
 }
 
+/// One statement: nobody waits at a gateway while a transaction goes back and forth. The ticket is there if and only if
+/// the token was used up.
 pub(super) async fn consume(
     db: &Lease,
     jti: &str,
@@ -39,15 +40,21 @@ pub(super) async fn consume(
     ticket: Option<&NewTicket>,
     now: Time,
 ) -> Attempt<Option<Role>> {
-    let role = first(
+    let (jti, session, now) = (text(jti), uuid(session), now.as_millisecond());
+    let role = |row: &_| rows::word(row, "role");
+    let Some(ticket) = ticket else {
+        let sql = "DELETE FROM tokens WHERE jti = $1 AND session_id = $2 AND expires_at > $3 RETURNING role";
+        return first(db, sql, &[&jti, &session, &now], role).await;
+    };
+    first(
         db,
-        "DELETE FROM tokens WHERE jti = $1 AND session_id = $2 AND expires_at > $3 RETURNING role",
-        &[&text(jti), &uuid(session), &now.as_millisecond()],
-        |row| rows::word(row, "role"),
+        "WITH used AS (DELETE FROM tokens WHERE jti = $1 AND session_id = $2 AND expires_at > $3 RETURNING role), \
+         ticket AS (INSERT INTO tickets (digest, session_id, family, role, client_id) \
+         SELECT $4::bytea, $2, $4, role, $5::uuid FROM used), \
+         page AS (INSERT INTO page_tokens (digest, session_id, family, role) SELECT $6::bytea, $2, $4, role FROM used) \
+         SELECT role FROM used",
+        &[&jti, &session, &now, &ticket.hash.0.as_slice(), &uuid(ticket.client), &ticket.page_token.0.as_slice()],
+        role,
     )
-    .await?;
-    if let (Some(role), Some(ticket)) = (role, ticket) {
-        tickets::start_family(db, session, role, ticket).await?;
-    }
-    Ok(role)
+    .await
 }

@@ -94,7 +94,7 @@ impl Kubernetes {
         self.create::<ServiceAccount>(json!({ "metadata": { "name": ACCOUNT } })).await?;
         let rules = json!([
             { "apiGroups": ["batch"], "resources": ["jobs"], "verbs": ["create", "get", "list", "watch", "delete"] },
-            { "apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list", "watch"] },
+            { "apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list", "watch", "patch"] },
             { "apiGroups": ["", "events.k8s.io"], "resources": ["events"], "verbs": ["list", "watch"] },
         ]);
         self.create::<Role>(json!({ "metadata": { "name": ACCOUNT }, "rules": rules })).await?;

@@ -46,6 +46,8 @@ pub struct ClusterOptions {
     fall_back_to: Option<usize>,
     rewriting_network: bool,
     own_database_server: bool,
+    /// Templates and their pools, as controllers read them.
+    pools: Option<Value>,
 }
 
 impl Default for ClusterOptions {
@@ -64,6 +66,7 @@ impl Default for ClusterOptions {
             fall_back_to: None,
             rewriting_network: false,
             own_database_server: false,
+            pools: None,
         }
     }
 }
@@ -82,6 +85,12 @@ impl ClusterOptions {
     /// A setting of the controllers, by its variable: `set("CLISCALE_RUNNER_TTL_SECS", "3")`.
     pub fn set(mut self, variable: &str, value: &str) -> Self {
         self.settings.insert(variable.to_owned(), value.to_owned());
+        self
+    }
+
+    /// The content of the controllers' file of pools.
+    pub fn pools(mut self, pools: Value) -> Self {
+        self.pools = Some(pools);
         self
     }
 

@@ -46,6 +46,21 @@ impl Rows {
         Ok(rows.iter().map(|row| row.get(0)).collect())
     }
 
+    /// Every standby that waits, the one that is claimed next first.
+    pub async fn idle_runners(&self) -> Result<Vec<String>> {
+        let statement = "SELECT id::text FROM runners WHERE state = 'idle' ORDER BY created_at, id";
+        Ok(self.client.query(statement, &[]).await?.iter().map(|row| row.get(0)).collect())
+    }
+
+    /// Gives a runner the address of another one, as if its pod were gone and its address given out again.
+    pub async fn move_runner(&self, runner: &str, to: &str) -> Result<()> {
+        let statement =
+            "UPDATE runners SET address = (SELECT address FROM runners WHERE id::text = $2) WHERE id::text = $1";
+        let changed = self.client.execute(statement, &[&runner, &to]).await?;
+        anyhow::ensure!(changed == 1, "there is no runner {runner}");
+        Ok(())
+    }
+
     /// Waits until no runner of these is alive in the database.
     pub async fn wait_until_gone(&self, runner: &str) -> Result<()> {
         let deadline = Instant::now() + SOON;

@@ -27,6 +27,9 @@ use crate::stack::binary;
 /// How long anything that should happen soon may take, with other tests' pods on the same node.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// The controllers' file of pools.
+const POOLS: &str = "pools.json";
+
 /// Dereferences to a client of its public address, behind which replicas take turns.
 pub struct ClusterStack {
     api: Api,
@@ -70,6 +73,9 @@ impl ClusterStack {
         std::fs::write(folder.path().join("encryption-key"), seal)?;
         std::fs::write(folder.path().join("pod-template.json"), options.template.to_string())?;
         std::fs::create_dir(folder.path().join("logs"))?;
+        if let Some(pools) = &options.pools {
+            write_pools(folder.path(), POOLS, pools)?;
+        }
         let routes = Arc::new(Routes::new(options.controllers, options.gateways));
         let public = Balancer::public(Arc::clone(&routes)).await?;
         let public_url = format!("http://{}", public.address);
@@ -138,6 +144,11 @@ impl ClusterStack {
     /// The folder of signing keys that all controllers share.
     pub fn keys_dir(&self) -> PathBuf {
         self.folder.path().join("keys")
+    }
+
+    /// Writes another file of pools, and answers its path.
+    pub fn write_pools(&self, name: &str, pools: &Value) -> Result<String> {
+        write_pools(self.folder.path(), name, pools)
     }
 
     /// Where processes write their logs.
@@ -265,6 +276,9 @@ impl Common {
             ("CLISCALE_HEARTBEAT_SECS", "2"),
             ("KUBECONFIG", &text(&self.kubeconfig)),
         ]);
+        if options.pools.is_some() {
+            settings.insert("CLISCALE_POOLS".to_owned(), text(&self.folder.join(POOLS)));
+        }
         settings.extend(options.settings.clone());
         let made = internal_urls.iter().enumerate().map(|(index, internal_url)| {
             let mut settings = settings.clone();
@@ -318,6 +332,12 @@ impl Common {
         ];
         shared.iter().chain(own).map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
     }
+}
+
+fn write_pools(folder: &Path, name: &str, pools: &Value) -> Result<String> {
+    let path = folder.join(name);
+    std::fs::write(&path, pools.to_string())?;
+    Ok(text(&path))
 }
 
 fn text(path: &Path) -> String {

@@ -10,14 +10,16 @@ use bytes::Bytes;
 use http::header::RETRY_AFTER;
 use http::{HeaderMap, Request, StatusCode};
 use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::Pod;
 use kube::Client;
-use kube::api::{DeleteParams, GetParams, ListParams, PostParams, Preconditions, Resource};
+use kube::api::{DeleteParams, GetParams, ListParams, Patch, PatchParams, PostParams, Preconditions, Resource};
 use kube::core::{ObjectList, PartialObjectMeta, Request as Build, Status};
 use serde::de::DeserializeOwned;
-use session::RunnerId;
+use session::{RunnerId, SessionId};
 
-use super::job::{INSTANCE_LABEL, RUNNER_LABEL, runner_of};
+use super::job::{INSTANCE_LABEL, RUNNER_LABEL, SESSION_LABEL, STANDBY_LABEL, runner_of};
 use super::judge::bounded;
+use super::pod::SAFE_TO_EVICT;
 use super::reach::{Reach, jittered};
 use crate::launcher::LaunchError;
 
@@ -65,6 +67,7 @@ impl From<Failure> for LaunchError {
 pub(super) struct Calls {
     client: Client,
     jobs: Build,
+    pods: Build,
     own: String,
     timeout: Duration,
     reach: Arc<Reach>,
@@ -73,7 +76,8 @@ pub(super) struct Calls {
 impl Calls {
     pub fn new(client: Client, namespace: &str, instance: &str, timeout: Duration, reach: Arc<Reach>) -> Self {
         let jobs = Build::new(Job::url_path(&(), Some(namespace)));
-        Self { client, jobs, own: format!("{INSTANCE_LABEL}={instance},{RUNNER_LABEL}"), timeout, reach }
+        let pods = Build::new(Pod::url_path(&(), Some(namespace)));
+        Self { client, jobs, pods, own: format!("{INSTANCE_LABEL}={instance},{RUNNER_LABEL}"), timeout, reach }
     }
 
     pub async fn create_job(&self, job: &Job) -> Result<(), Failure> {
@@ -113,6 +117,26 @@ impl Calls {
         let jobs: ObjectList<PartialObjectMeta<Job>> = read(&body)?;
         let staying = jobs.items.iter().filter(|job| job.metadata.deletion_timestamp.is_none());
         Ok(staying.filter_map(|job| runner_of(&job.metadata)).collect())
+    }
+
+    /// Says on a standby's pod whose it is now, and that it must not be taken away any more.
+    pub async fn mark_claimed(&self, runner: RunnerId, session: SessionId) -> Result<(), Failure> {
+        let own = ListParams::default().labels(&format!("{},{RUNNER_LABEL}={runner}", self.own));
+        let listed = self.send(&self.pods.list_metadata(&own).map_err(Failure::nonsense)?).await?;
+        let pods: ObjectList<PartialObjectMeta<Pod>> = read(&listed)?;
+        let patch = serde_json::json!({"metadata": {
+            "labels": {STANDBY_LABEL: null, SESSION_LABEL: session.to_string()},
+            "annotations": {SAFE_TO_EVICT: "false"},
+        }});
+        for pod in pods.items {
+            let name = pod.metadata.name.unwrap_or_default();
+            let request = self.pods.patch(&name, &PatchParams::default(), &Patch::Merge(&patch));
+            match self.send(&request.map_err(Failure::nonsense)?).await {
+                Ok(_) | Err(Failure::Refused { code: StatusCode::NOT_FOUND, .. }) => {}
+                Err(failure) => return Err(failure),
+            }
+        }
+        Ok(())
     }
 
     /// Asks for the API server while it is away, ever more seldom.

@@ -4,17 +4,22 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::batch::v1::{Job, JobSpec};
-use k8s_openapi::api::core::v1::PodTemplateSpec;
 use kube::core::ObjectMeta;
 use session::RunnerId;
 
 use super::KubernetesConfig;
-use super::layers::personal;
+use super::layers::Blueprint;
 use super::pod::own_label;
 use crate::launcher::Launch;
 
 /// Holds the runner's id on everything that is a runner's.
 pub const RUNNER_LABEL: &str = "cliscale.dev/runner";
+/// Which template its pod is made of.
+pub const TEMPLATE_LABEL: &str = "cliscale.dev/template";
+/// On pods of standbys, until a session has them.
+pub const STANDBY_LABEL: &str = "cliscale.dev/standby";
+/// Which session has a pod that was a standby.
+pub const SESSION_LABEL: &str = "cliscale.dev/session";
 /// Which installation it belongs to.
 pub const INSTANCE_LABEL: &str = "app.kubernetes.io/instance";
 const PREFIX: &str = "cliscale-runner-";
@@ -43,20 +48,21 @@ pub(super) fn common_labels(instance: &str) -> BTreeMap<String, String> {
     labels.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
 }
 
-pub(super) fn job(config: &KubernetesConfig, blueprint: &PodTemplateSpec, launch: &Launch) -> Job {
+pub(super) fn job(config: &KubernetesConfig, blueprint: &Blueprint, launch: &Launch) -> Job {
     let mut labels = common_labels(&config.instance);
     labels.extend(own_label(launch.runner));
+    labels.insert(TEMPLATE_LABEL.to_owned(), launch.template.clone());
     Job {
         metadata: ObjectMeta { name: Some(name(launch.runner)), labels: Some(labels), ..ObjectMeta::default() },
         spec: Some(JobSpec {
-            active_deadline_seconds: i64::try_from(config.pod.outer_deadline().as_secs()).ok(),
+            active_deadline_seconds: i64::try_from(blueprint.outer_deadline.as_secs()).ok(),
             // A runner serves once: one that failed is never run again.
             backoff_limit: Some(0),
             completions: Some(1),
             parallelism: Some(1),
             // Nor is one that is still going away replaced.
             pod_replacement_policy: Some("Failed".to_owned()),
-            template: personal(blueprint, launch),
+            template: blueprint.personal(launch),
             ttl_seconds_after_finished: i32::try_from(config.ttl_after_finished.as_secs()).ok(),
             ..JobSpec::default()
         }),

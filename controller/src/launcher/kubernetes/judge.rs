@@ -7,6 +7,7 @@ use k8s_openapi::api::core::v1::{ContainerState, ContainerStateTerminated, Conta
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use session::EndReason;
 
+use super::job::STANDBY_LABEL;
 use super::pod::{INSTALLER_CONTAINER, RUNNER_CONTAINER};
 use crate::launcher::Verdict;
 
@@ -39,6 +40,8 @@ pub(super) struct PodFacts {
     pub standing: Standing,
     /// When it was asked to go.
     pub told_to_go: Option<Timestamp>,
+    /// It is marked as one that no session has.
+    pub standby: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,6 +84,7 @@ impl PodFacts {
             addresses,
             standing: standing(&status, told_to_go.is_some()),
             told_to_go,
+            standby: pod.metadata.labels.as_ref().is_some_and(|labels| labels.contains_key(STANDBY_LABEL)),
         }
     }
 }

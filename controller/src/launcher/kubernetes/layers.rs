@@ -1,6 +1,8 @@
 //! How a pod comes about: defaults, over them the operator's template, over that what every pod must be, over that what
 //! is one runner's own. A template that would be overruled, or that loosens the sandbox, is refused at the start.
 
+use std::time::Duration;
+
 use k8s_openapi::DeepMerge;
 use k8s_openapi::api::core::v1::{Container, PodSpec, PodTemplateSpec, ResourceRequirements, SecurityContext};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
@@ -8,16 +10,71 @@ use session::{RunnerId, Secret};
 use url::Url;
 
 use super::pod::{self, EPHEMERAL_STORAGE, INSTALLER_CONTAINER, PodSettings, RUNNER_CONTAINER};
-use super::template::{PodTemplate, TemplateError};
+use super::template::TemplateError;
+use super::{RunnerTemplate, job};
 use crate::launcher::Launch;
 
-/// Every pod, but for what is its runner's own.
-pub(super) fn blueprint(
-    settings: &PodSettings,
-    instance: &str,
-    template: &PodTemplate,
-) -> Result<PodTemplateSpec, TemplateError> {
-    let given = &template.spec;
+/// What pods of one template are made of, but for what is a runner's own.
+pub(super) struct Blueprint {
+    name: String,
+    pod: PodTemplateSpec,
+    spread: bool,
+    /// Whether standbys may be taken away by an autoscaler: an operator's own word on that stays.
+    evictable: bool,
+    pub outer_deadline: Duration,
+}
+
+impl Blueprint {
+    pub fn new(template: &RunnerTemplate, instance: &str, name: &str) -> Result<Self, TemplateError> {
+        let mut pod = merged(template, instance)?;
+        let labels = pod.metadata.get_or_insert_default().labels.get_or_insert_default();
+        labels.insert(job::TEMPLATE_LABEL.to_owned(), name.to_owned());
+        for (key, value) in &template.labels {
+            if labels.insert(key.clone(), value.clone()).is_some_and(|earlier| earlier != *value) {
+                return Err(TemplateError::field(format!("labels.{key}"), "the launcher sets this"));
+            }
+        }
+        let given = &template.template.spec.metadata;
+        let annotations = given.as_ref().and_then(|metadata| metadata.annotations.as_ref());
+        let blueprint = Self {
+            name: name.to_owned(),
+            pod,
+            spread: template.spread,
+            evictable: !annotations.is_some_and(|given| given.contains_key(pod::SAFE_TO_EVICT)),
+            outer_deadline: template.pod.outer_deadline(),
+        };
+        // A template must not set what is a runner's own, either; which runner does not matter.
+        let some_runner = Launch {
+            runner: RunnerId::default(),
+            boot_token: Secret::new("TOKEN"),
+            internal_url: Url::parse("http://controller").map_err(|error| TemplateError::Syntax(error.to_string()))?,
+            template: name.to_owned(),
+            standby: true,
+        };
+        template.template.survives_in(&blueprint.personal(&some_runner), "the launcher does not let this be set")?;
+        Ok(blueprint)
+    }
+
+    /// One runner's pod.
+    pub fn personal(&self, launch: &Launch) -> PodTemplateSpec {
+        let mut pod = self.pod.clone();
+        pod.merge_from(pod::own(launch));
+        if launch.standby {
+            pod.merge_from(pod::standby(&self.name, self.spread, self.evictable));
+        }
+        pod
+    }
+
+    /// Another text for pods that differ.
+    pub fn digest(&self) -> String {
+        // Fields come in the order of their names.
+        let pod = serde_json::to_string(&self.pod).unwrap_or_default();
+        format!("{pod} {} {} {:?}", self.spread, self.evictable, self.outer_deadline)
+    }
+}
+
+fn merged(template: &RunnerTemplate, instance: &str) -> Result<PodTemplateSpec, TemplateError> {
+    let (settings, given) = (&template.pod, &template.template.spec);
     refuse_containers(given)?;
     let mut merged = pod::defaults(given);
     merged.merge_from(given.clone());
@@ -29,21 +86,7 @@ pub(super) fn blueprint(
         complete_installer(spec)?;
     }
     refuse_powers(spec)?;
-    // A template must not set what is a runner's own, either; which runner does not matter.
-    let some_runner = Launch {
-        runner: RunnerId::default(),
-        boot_token: Secret::new("TOKEN"),
-        internal_url: Url::parse("http://controller").map_err(|error| TemplateError::Syntax(error.to_string()))?,
-    };
-    template.survives_in(&personal(&merged, &some_runner), "the launcher does not let this be set")?;
     Ok(merged)
-}
-
-/// One runner's pod.
-pub(super) fn personal(blueprint: &PodTemplateSpec, launch: &Launch) -> PodTemplateSpec {
-    let mut pod = blueprint.clone();
-    pod.merge_from(pod::own(launch));
-    pod
 }
 
 fn add_tolerations(spec: &mut PodSpec, settings: &PodSettings) {

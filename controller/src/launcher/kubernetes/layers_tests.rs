@@ -4,23 +4,25 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::super::{KubernetesConfig, PodSettings, Resources, job};
+use super::super::{KubernetesConfig, PodSettings, PodTemplate, Resources, job};
 use super::*;
 
 fn config(template: &str) -> KubernetesConfig {
     KubernetesConfig {
         namespace: None,
         instance: "blue".to_owned(),
-        pod: PodSettings {
-            image: "registry.example/runner:1".to_owned(),
-            installer_image: None,
-            resources: Resources { cpu: Some("500m".parse().unwrap()), ..Resources::default() },
-            linger: Duration::from_secs(120),
-            heartbeat: Duration::from_secs(60),
-            max_idle: Duration::from_secs(3600),
-            max_ttl: Duration::from_secs(86_400),
-        },
-        template: PodTemplate::parse(template).unwrap(),
+        templates: KubernetesConfig::templates_of(
+            PodSettings {
+                image: "registry.example/runner:1".to_owned(),
+                installer_image: None,
+                resources: Resources { cpu: Some("500m".parse().unwrap()), ..Resources::default() },
+                linger: Duration::from_secs(120),
+                heartbeat: Duration::from_secs(60),
+                max_idle: Duration::from_secs(3600),
+                max_ttl: Duration::from_secs(86_400),
+            },
+            PodTemplate::parse(template).unwrap(),
+        ),
         ttl_after_finished: Duration::from_secs(600),
         unschedulable_after: Duration::from_secs(60),
         list_every: Duration::from_secs(30),
@@ -33,13 +35,19 @@ fn launch() -> Launch {
         runner: "0197a2f0-0000-7000-8000-000000000001".parse().unwrap(),
         boot_token: Secret::new("the-boot-token"),
         internal_url: Url::parse("http://controller:8081").unwrap(),
+        template: "default".to_owned(),
+        standby: false,
     }
 }
 
 fn job_of(template: &str) -> Value {
     let config = config(template);
-    let blueprint = blueprint(&config.pod, &config.instance, &config.template).unwrap();
+    let blueprint = blueprint(&config).unwrap();
     serde_json::to_value(job::job(&config, &blueprint, &launch())).unwrap()
+}
+
+fn blueprint(config: &KubernetesConfig) -> Result<Blueprint, TemplateError> {
+    Blueprint::new(&config.templates["default"], &config.instance, "default")
 }
 
 fn refusal(template: &str) -> String {
@@ -47,14 +55,18 @@ fn refusal(template: &str) -> String {
 }
 
 fn refusal_of(config: &KubernetesConfig) -> String {
-    blueprint(&config.pod, &config.instance, &config.template).unwrap_err().to_string()
+    blueprint(config).err().expect("a refusal").to_string()
 }
 
 /// With an image that lacks the runner program.
 fn any_image(template: &str) -> KubernetesConfig {
     let mut config = config(template);
-    config.pod.installer_image = Some("registry.example/installer:1".to_owned());
+    default_of(&mut config).pod.installer_image = Some("registry.example/installer:1".to_owned());
     config
+}
+
+fn default_of(config: &mut KubernetesConfig) -> &mut RunnerTemplate {
+    config.templates.get_mut("default").unwrap()
 }
 
 #[test]
@@ -64,6 +76,7 @@ fn the_job_is_blank_hardened_and_bounded() {
         "app.kubernetes.io/component": "runner",
         "app.kubernetes.io/instance": "blue",
         "cliscale.dev/runner": "0197a2f0-0000-7000-8000-000000000001",
+        "cliscale.dev/template": "default",
     });
     let amounts = json!({"cpu": "500m", "memory": "1Gi", "ephemeral-storage": "4Gi"});
     let patience =
@@ -161,7 +174,7 @@ spec:
       resources: {limits: {memory: 2Gi, nvidia.com/gpu: 1}, requests: {memory: 512Mi}}
 "#,
     );
-    let spec = blueprint(&config.pod, &config.instance, &config.template).unwrap().spec.unwrap();
+    let spec = blueprint(&config).unwrap().personal(&launch()).spec.unwrap();
     let spec = serde_json::to_value(spec).unwrap();
     let runner = &spec["containers"][0];
     assert_eq!(runner["command"], json!(["/cliscale/cliscale-runner"]));
@@ -197,7 +210,7 @@ spec:
 fn a_template_may_say_what_the_installer_needs_but_not_what_it_is() {
     let installer = "{name: cliscale-installer, imagePullPolicy: Always, resources: {limits: {cpu: 100m}}}";
     let config = any_image(&format!("spec: {{initContainers: [{installer}]}}"));
-    let spec = blueprint(&config.pod, &config.instance, &config.template).unwrap().spec.unwrap();
+    let spec = blueprint(&config).unwrap().personal(&launch()).spec.unwrap();
     let spec = serde_json::to_value(spec).unwrap();
     assert_eq!(spec["initContainers"][0]["imagePullPolicy"], "Always");
     assert_eq!(spec["initContainers"][0]["resources"], json!({"limits": {"cpu": "100m"}}));

@@ -18,24 +18,26 @@ mod sights;
 mod template;
 mod watches;
 
+use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::{Event, Pod, PodTemplateSpec};
+use k8s_openapi::api::core::v1::{Event, Pod};
 use kube::Api;
-use session::RunnerId;
+use session::{DEFAULT_TEMPLATE, RunnerId, SessionId};
 use tokio::sync::broadcast;
 use tokio::task::JoinSet;
 
 use super::{Condition, Launch, LaunchError, Launcher, LauncherKind, Unavailable};
 use calls::{Calls, Failure};
+use layers::Blueprint;
 use reach::Reach;
 use sights::Sights;
 
-pub use job::{INSTANCE_LABEL, RUNNER_LABEL};
+pub use job::{INSTANCE_LABEL, RUNNER_LABEL, SESSION_LABEL, STANDBY_LABEL, TEMPLATE_LABEL};
 pub use pod::{INSTALLER_CONTAINER, PodSettings, RUNNER_CONTAINER, Resources};
 pub use quantity::Amount;
 pub use template::{PodTemplate, TemplateError};
@@ -50,8 +52,8 @@ pub struct KubernetesConfig {
     pub namespace: Option<String>,
     /// Tells this installation's runners from those of others in the namespace.
     pub instance: String,
-    pub pod: PodSettings,
-    pub template: PodTemplate,
+    /// What pods are made of, by the template's name; [`DEFAULT_TEMPLATE`] is one of them.
+    pub templates: BTreeMap<String, RunnerTemplate>,
     /// How long a Job stays after its end, for its log.
     pub ttl_after_finished: Duration,
     /// From when a pod that no node has room for is given up.
@@ -65,9 +67,27 @@ pub struct KubernetesConfig {
 impl KubernetesConfig {
     pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
+    /// Pods of one template only.
+    pub fn templates_of(pod: PodSettings, template: PodTemplate) -> BTreeMap<String, RunnerTemplate> {
+        BTreeMap::from([(DEFAULT_TEMPLATE.to_owned(), RunnerTemplate { pod, template, ..RunnerTemplate::default() })])
+    }
+}
+
+/// What pods of one template are made of.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct RunnerTemplate {
+    pub pod: PodSettings,
+    pub template: PodTemplate,
+    /// Labels of its pods beside ours.
+    pub labels: BTreeMap<String, String>,
+    /// Whether standbys are put on different nodes where that is possible.
+    pub spread: bool,
+}
+
+impl RunnerTemplate {
     /// Whether pods can be made of it.
-    pub fn check(&self) -> Result<(), TemplateError> {
-        layers::blueprint(&self.pod, &self.instance, &self.template).map(drop)
+    pub fn check(&self, instance: &str, name: &str) -> Result<(), TemplateError> {
+        Blueprint::new(self, instance, name).map(drop)
     }
 }
 
@@ -85,8 +105,7 @@ pub enum ConnectError {
 /// Launches runners as Jobs. Its watches end with it.
 pub struct KubernetesLauncher {
     config: KubernetesConfig,
-    /// Every pod, but for what is its runner's own.
-    blueprint: PodTemplateSpec,
+    blueprints: HashMap<String, Blueprint>,
     calls: Arc<Calls>,
     sights: Arc<Sights>,
     reach: Arc<Reach>,
@@ -109,7 +128,10 @@ impl KubernetesLauncher {
         cluster.default_retry = false;
         let namespace = config.namespace.clone().unwrap_or_else(|| cluster.default_namespace.clone());
         let client = kube::Client::try_from(cluster).map_err(|error| ConnectError::Client(Box::new(error)))?;
-        let blueprint = layers::blueprint(&config.pod, &config.instance, &config.template)?;
+        let named = config.templates.iter();
+        let blueprints =
+            named.map(|(name, template)| Ok((name.clone(), Blueprint::new(template, &config.instance, name)?)));
+        let blueprints = blueprints.collect::<Result<_, TemplateError>>()?;
         let reach = Arc::new(Reach::default());
         let sights = Arc::new(Sights::new(config.unschedulable_after));
         let calls =
@@ -129,7 +151,7 @@ impl KubernetesLauncher {
         tasks.spawn(Arc::clone(&calls).probe());
         tasks.spawn(Arc::clone(&sights).watch_the_clock());
         tracing::info!(namespace, instance = config.instance, "runners are Kubernetes Jobs");
-        Ok(Self { config, blueprint, calls, sights, reach, _watches: tasks })
+        Ok(Self { config, blueprints, calls, sights, reach, _watches: tasks })
     }
 }
 
@@ -145,7 +167,10 @@ impl Launcher for KubernetesLauncher {
 
     async fn launch(&self, request: Launch) -> Result<String, LaunchError> {
         let name = job::name(request.runner);
-        let job = job::job(&self.config, &self.blueprint, &request);
+        let Some(blueprint) = self.blueprints.get(&request.template) else {
+            return Err(LaunchError::Refused(format!("there is no template {:?} any more", request.template)));
+        };
+        let job = job::job(&self.config, blueprint, &request);
         match self.calls.create_job(&job).await {
             Ok(()) => Ok(name),
             Err(Failure::Refused { reason, .. }) if reason == "AlreadyExists" => Ok(name),
@@ -173,6 +198,18 @@ impl Launcher for KubernetesLauncher {
             return Ok(());
         }
         Ok(self.calls.delete_job(&job).await?)
+    }
+
+    fn template_digest(&self, template: &str) -> String {
+        self.blueprints.get(template).map_or_else(String::new, Blueprint::digest)
+    }
+
+    async fn mark_claimed(&self, runner: RunnerId, session: SessionId) -> Result<(), LaunchError> {
+        Ok(self.calls.mark_claimed(runner, session).await?)
+    }
+
+    fn is_marked_standby(&self, runner: RunnerId) -> bool {
+        self.sights.is_marked_standby(runner)
     }
 
     fn news(&self) -> Option<broadcast::Receiver<RunnerId>> {

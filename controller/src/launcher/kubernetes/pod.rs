@@ -6,9 +6,10 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::{
     Capabilities, Container, ContainerPort, EmptyDirVolumeSource, EnvVar, EnvVarSource, ObjectFieldSelector,
     PodSecurityContext, PodSpec, PodTemplateSpec, ResourceRequirements, SeccompProfile, SecurityContext, Toleration,
-    Volume, VolumeMount,
+    TopologySpreadConstraint, Volume, VolumeMount,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::core::ObjectMeta;
 use session::RunnerId;
 
@@ -34,13 +35,15 @@ pub(super) const INSTALLED: &str = "cliscale";
 const INSTALLED_AT: &str = "/cliscale";
 /// Beside all the deadlines that a runner keeps by itself.
 const SLACK: Duration = Duration::from_secs(300);
+/// What cluster autoscalers ask before they empty a node.
+pub(super) const SAFE_TO_EVICT: &str = "cluster-autoscaler.kubernetes.io/safe-to-evict";
 pub(super) const EPHEMERAL_STORAGE: &str = "ephemeral-storage";
 pub(super) const PULL_POLICY: &str = "IfNotPresent";
 /// What a pod gets where neither a setting nor the template says otherwise.
 const DEFAULT_RESOURCES: [(&str, &str); 3] = [("cpu", "1"), ("memory", "1Gi"), (EPHEMERAL_STORAGE, "4Gi")];
 
 /// What every runner's pod is made of.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct PodSettings {
     pub image: String,
     /// Holds the runner program where `image` does not: any image will do then.
@@ -167,9 +170,32 @@ pub(super) fn own(launch: &Launch) -> PodTemplateSpec {
         ]),
         ..Container::default()
     };
+    let mut labels = own_label(launch.runner);
+    if launch.standby {
+        labels.insert(job::STANDBY_LABEL.to_owned(), "true".to_owned());
+    }
     PodTemplateSpec {
-        metadata: Some(ObjectMeta { labels: Some(own_label(launch.runner)), ..ObjectMeta::default() }),
+        metadata: Some(ObjectMeta { labels: Some(labels), ..ObjectMeta::default() }),
         spec: Some(PodSpec { containers: vec![container], ..PodSpec::default() }),
+    }
+}
+
+/// What standbys have besides: an autoscaler may take them away, and they are spread over nodes. Nobody is harmed by a
+/// node without room for that.
+pub(super) fn standby(template: &str, spread: bool, evictable: bool) -> PodTemplateSpec {
+    let same = [(job::TEMPLATE_LABEL, template), (job::STANDBY_LABEL, "true")];
+    let same = same.map(|(key, value)| (key.to_owned(), value.to_owned()));
+    let over_nodes = TopologySpreadConstraint {
+        label_selector: Some(LabelSelector { match_labels: Some(BTreeMap::from(same)), ..LabelSelector::default() }),
+        max_skew: 1,
+        topology_key: "kubernetes.io/hostname".to_owned(),
+        when_unsatisfiable: "ScheduleAnyway".to_owned(),
+        ..TopologySpreadConstraint::default()
+    };
+    let annotations = evictable.then(|| BTreeMap::from([(SAFE_TO_EVICT.to_owned(), "true".to_owned())]));
+    PodTemplateSpec {
+        metadata: Some(ObjectMeta { annotations, ..ObjectMeta::default() }),
+        spec: Some(PodSpec { topology_spread_constraints: spread.then(|| vec![over_nodes]), ..PodSpec::default() }),
     }
 }
 
@@ -204,7 +230,7 @@ pub(super) fn defaults(template: &PodTemplateSpec) -> PodTemplateSpec {
         security_context: Some(unprivileged()),
         ..Container::default()
     };
-    let annotation = ("cluster-autoscaler.kubernetes.io/safe-to-evict".to_owned(), "false".to_owned());
+    let annotation = (SAFE_TO_EVICT.to_owned(), "false".to_owned());
     let spec = PodSpec {
         containers: vec![runner],
         init_containers: given.init_containers.map(|containers| containers.iter().map(sidecar).collect()),

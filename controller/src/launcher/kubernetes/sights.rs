@@ -137,6 +137,15 @@ impl Sights {
             .map_or(Condition::Fine, |sight| sight.condition(self.unschedulable_after, self.is_complete()))
     }
 
+    /// Whether its pod is there and marked as a standby's.
+    pub fn is_marked_standby(&self, runner: RunnerId) -> bool {
+        let sights = self.lock();
+        sights.get(&runner).is_some_and(|sight| match &sight.pod {
+            Seen::There(facts) => facts.standby,
+            Seen::Never | Seen::Gone(_) => false,
+        })
+    }
+
     pub fn has_address(&self, runner: RunnerId, address: IpAddr) -> bool {
         let entries = self.lock();
         let sight = entries.get(&runner);

@@ -13,7 +13,13 @@ fn job() -> JobFacts {
 }
 
 fn pod(standing: Standing) -> PodFacts {
-    PodFacts { uid: "u".to_owned(), addresses: vec!["10.88.0.7".parse().unwrap()], standing, told_to_go: None }
+    PodFacts {
+        uid: "u".to_owned(),
+        addresses: vec!["10.88.0.7".parse().unwrap()],
+        standing,
+        told_to_go: None,
+        standby: false,
+    }
 }
 
 /// Sights that have listed everything, with one runner whose Job is there.

@@ -4,6 +4,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use k8s_openapi::DeepMerge;
 use k8s_openapi::api::core::v1::PodTemplateSpec;
 use serde_json::Value;
 
@@ -52,6 +53,14 @@ impl PodTemplate {
         let template = Self { written, spec };
         template.survives_in(&template.spec, "no such field")?;
         Ok(template)
+    }
+
+    /// This one with more over it: what both say, the other says.
+    pub fn with(&self, more: &Self) -> Result<Self, TemplateError> {
+        let mut spec = self.spec.clone();
+        spec.merge_from(more.spec.clone());
+        let written = serde_json::to_value(&spec).map_err(|error| TemplateError::Syntax(error.to_string()))?;
+        Ok(Self { written, spec })
     }
 
     /// Checks that all that was written is still there in a pod that the template went into.

@@ -191,6 +191,13 @@ impl Launcher for ProcessLauncher {
         LauncherKind::Process
     }
 
+    /// Standbys of a program that was replaced are retired.
+    fn template_digest(&self, _template: &str) -> String {
+        let config = &self.0.config;
+        let changed = std::fs::metadata(&config.runner_bin).and_then(|program| program.modified()).ok();
+        format!("{} {changed:?} {:?} {:?}", config.runner_bin.display(), config.runner_args, config.linger)
+    }
+
     async fn launch(&self, request: Launch) -> Result<String, LaunchError> {
         let started = tokio::spawn(self.clone().start(request)).await;
         started.unwrap_or_else(|panicked| Err(LaunchError::Start(std::io::Error::other(panicked))))

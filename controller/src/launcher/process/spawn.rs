@@ -57,7 +57,7 @@ impl ProcessLauncher {
             *running.lifeline.lock().unwrap_or_else(PoisonError::into_inner) = Some(stdin);
         }
         tracing::debug!(%runner, pid, "runner started");
-        tokio::spawn(self.attend(runner, child, running, progress));
+        tokio::spawn(self.attend(request, child, running, progress));
         Ok(handle.to_string())
     }
 
@@ -99,7 +99,8 @@ impl ProcessLauncher {
     }
 
     /// Waits for a runner's end, however it comes, and then sees that nothing of it is left.
-    async fn attend(self, runner: RunnerId, mut child: Child, running: Running, progress: watch::Sender<Progress>) {
+    async fn attend(self, launch: Launch, mut child: Child, running: Running, progress: watch::Sender<Progress>) {
+        let runner = launch.runner;
         let started = Instant::now();
         let status = child.wait().await;
         running.lifeline.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -111,6 +112,10 @@ impl ProcessLauncher {
             tracing::error!(%runner, left, "processes of a runner could not be ended");
         }
         self.0.tell_exit(runner);
+        if launch.standby {
+            // Of one that nobody used, there is nothing to keep.
+            let _ = fs::remove_dir(&files.workspace);
+        }
         files.remove(self.0.config.keep_workspaces).await;
         self.0.running.lock().unwrap_or_else(PoisonError::into_inner).remove(&runner);
         progress.send_replace(Progress::Cleared);

@@ -1,0 +1,198 @@
+//! Our gateway as it is installed: the release's program on PostgreSQL, one session that runs, keys to sign with.
+
+use std::cell::RefCell;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
+use aws_lc_rs::rsa::{KeyPair, KeySize};
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use bench::OURS;
+use bench::pin::{Running, SUBJECT, pinned};
+use jsonwebtoken::jwk::{Jwk, JwkSet};
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use procfs::process::Process;
+use session::{ApiKeyId, Claims, Role, RunnerId, Secret, SessionId, SessionSpec, SpecLimits, Stage};
+use store::postgres::{PostgresConfig, PostgresStore};
+use store::{Digest, NewRunner, NewSession, NewToken, Placement, RunnerCall, SealKey, Store, Time};
+use testkit::postgres::{Server, TestDatabase};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpListener;
+use tokio::task::spawn_local;
+
+use crate::entrance::Entrance;
+use crate::subject::{Subject, free_port};
+
+const KID: &str = "bench";
+const ISSUER: &str = "cliscale";
+const HOUR: Duration = Duration::from_secs(3600);
+const SEAL_KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
+
+/// A database with one running session, and its keys. Everything ends with it.
+pub struct Installation {
+    /// Its database is in it.
+    _server: Server,
+    pub database: TestDatabase,
+    pub session: SessionId,
+    signer: EncodingKey,
+    jwks: SocketAddr,
+    key_file: PathBuf,
+}
+
+impl Installation {
+    pub async fn start(folder: &Path, backend: SocketAddr) -> Result<Self> {
+        let server = Server::start_new().await?;
+        let database = server.database().await?;
+        let key_file = folder.join("seal-key");
+        std::fs::write(&key_file, SEAL_KEY)?;
+        let config = PostgresConfig::new(database.url.parse()?);
+        let store = PostgresStore::open(&config, SealKey::from_hex(SEAL_KEY)?, HOUR).await?;
+        let session = running_session(&store, backend).await?;
+        let (signer, jwks) = draw_key()?;
+        let jwks = serve_keys(serde_json::to_string(&jwks)?).await?;
+        Ok(Self { _server: server, database, session, signer, jwks, key_file })
+    }
+
+    /// The gateway, with this many tokens to enter with.
+    pub async fn gateway(&self, program: &Path, tokens: usize) -> Result<Subject> {
+        let address = free_port().await?;
+        let mut command = pinned(program, SUBJECT);
+        // The log is written as by default.
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .env("CLISCALE_DATABASE_URL", &self.database.url);
+        command.arg("--listen").arg(address.to_string()).arg("--admin").arg(free_port().await?.to_string());
+        command.arg("--encryption-key-file").arg(&self.key_file);
+        command.arg("--jwks-url").arg(format!("http://{}/", self.jwks)).arg("--max-connections=20000");
+        let process = Running::start(&mut command)?;
+        let unused = RefCell::new(self.tokens(tokens).await?);
+        let entrance = Entrance::Tokens { session: self.session, unused };
+        let mut subject = Subject { name: OURS.to_owned(), address, process: Some(process), entrance };
+        subject.wait_until_it_listens().await?;
+        Ok(subject)
+    }
+
+    /// Further tokens, for the next measurement.
+    pub async fn provide(&self, subject: &Subject, count: usize) -> Result<()> {
+        if let Entrance::Tokens { unused, .. } = &subject.entrance {
+            let missing = count.saturating_sub(unused.borrow().len());
+            let tokens = self.tokens(missing).await?;
+            unused.borrow_mut().extend(tokens);
+        }
+        Ok(())
+    }
+
+    /// The processor time that PostgreSQL has used, children that ended included.
+    pub fn database_secs(&self) -> Result<f64> {
+        let mut ticks = 0;
+        for pid in bench::proc::tree(i32::try_from(std::process::id())?)? {
+            let Ok(stat) = Process::new(pid).and_then(|process| process.stat()) else { continue };
+            if stat.comm == "postgres" {
+                ticks += stat.utime + stat.stime + u64::try_from(stat.cutime + stat.cstime).unwrap_or(0);
+            }
+        }
+        Ok(ticks as f64 / procfs::ticks_per_second() as f64)
+    }
+
+    async fn tokens(&self, count: usize) -> Result<Vec<String>> {
+        let now = Time::now();
+        let (mut ids, mut tokens) = (Vec::with_capacity(count), Vec::with_capacity(count));
+        let header = Header { kid: Some(KID.to_owned()), ..Header::new(Algorithm::RS256) };
+        for _ in 0..count {
+            let jti = SessionId::new().to_string().replace('-', "");
+            let mut claims = Claims::new(ISSUER, self.session, Role::Operator, jti.clone(), now.as_second());
+            claims.exp += 3600;
+            tokens.push(jsonwebtoken::encode(&header, &claims, &self.signer)?);
+            ids.push(jti);
+        }
+        let client = self.database.client().await?;
+        let expires = (now + HOUR).as_millisecond();
+        let sql = "INSERT INTO tokens (jti, session_id, role, expires_at) \
+                   SELECT unnest($1::text[]), $2::text::uuid, 'operator', $3::bigint";
+        client.execute(sql, &[&ids, &self.session.to_string(), &expires]).await?;
+        Ok(tokens)
+    }
+}
+
+async fn running_session(store: &dyn Store, backend: SocketAddr) -> Result<SessionId> {
+    let request = session::api::CreateSession {
+        code_url: "https://github.com/o/r.git".into(),
+        command: "sh".into(),
+        ..Default::default()
+    };
+    let (spec, secrets) = SessionSpec::validate(request, &SpecLimits::default()).ok().context("a valid request")?;
+    let (id, runner, now) = (SessionId::new(), RunnerId::new(), Time::now());
+    let boot_token = Digest::of(b"boot");
+    let jti = SessionId::new().to_string().replace('-', "");
+    let new = NewSession {
+        id,
+        spec,
+        secrets,
+        api_key: ApiKeyId::new(),
+        expires_at: now + HOUR,
+        idempotency: None,
+        rate: None,
+        max_sessions: None,
+        token: NewToken { jti, role: Role::Operator, expires_at: now + HOUR },
+        placement: Placement::Runner(NewRunner { id: runner, boot_token }),
+    };
+    store.create_session(new, now).await?;
+    let secret = Secret::new("runner-secret-0123456789");
+    store.runner_ready(RunnerCall { id: runner, boot_token, secret, address: backend.to_string() }, now).await?;
+    store.advance(id, 1, Stage::Running, now).await?;
+    let route = store.route(id).await?.context("the session")?;
+    ensure!(route.address.is_some(), "the session has its runner");
+    Ok(id)
+}
+
+fn draw_key() -> Result<(EncodingKey, JwkSet)> {
+    let pair = KeyPair::generate(KeySize::Rsa2048).context("a key")?;
+    let der: Pkcs8V1Der<'static> = pair.as_der().context("a key")?;
+    let text = BASE64_STANDARD.encode(der.as_ref());
+    let pem = format!("-----BEGIN PRIVATE KEY-----\n{text}\n-----END PRIVATE KEY-----\n");
+    let signer = EncodingKey::from_rsa_pem(pem.as_bytes())?;
+    let mut jwk = Jwk::from_encoding_key(&signer, Algorithm::RS256)?;
+    jwk.common.key_id = Some(KID.to_owned());
+    Ok((signer, JwkSet { keys: vec![jwk] }))
+}
+
+/// Stands for the controller's key set, for as long as the program runs.
+async fn serve_keys(body: String) -> Result<SocketAddr> {
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let address = listener.local_addr()?;
+    let answer = format!(
+        "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+        body.len()
+    );
+    spawn_local(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut request = [0; 1024];
+            // One small request; whoever sends another kind is answered the same.
+            let _ = tokio::io::AsyncReadExt::read(&mut stream, &mut request).await;
+            let _ = stream.write_all(answer.as_bytes()).await;
+            let _ = stream.shutdown().await;
+        }
+    });
+    Ok(address)
+}
+
+/// The release's gateway, unless another is named.
+pub fn program(named: Option<&Path>) -> Result<PathBuf> {
+    let beside = std::env::current_exe()?.with_file_name("cliscale-gateway");
+    let path = named.map_or(beside, Path::to_path_buf);
+    ensure!(path.exists(), "{} is not built (cargo build --release -p gateway)", path.display());
+    Ok(path)
+}
+
+/// Where Debian has pgbench, if it is installed.
+pub fn pgbench() -> Option<PathBuf> {
+    let found =
+        std::fs::read_dir("/usr/lib/postgresql").ok()?.flatten().map(|version| version.path().join("bin/pgbench"));
+    found.filter(|path| path.exists()).max()
+}

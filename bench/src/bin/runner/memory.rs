@@ -1,0 +1,37 @@
+//! What a runner has resident: blank, and with a session whose command has said little.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use bench::proc::Usage;
+use bench::{Goal, OURS, Row};
+
+use crate::Bench;
+use crate::runner::Runner;
+
+/// After this long nothing of what was done before goes on.
+const SETTLED: Duration = Duration::from_secs(2);
+
+pub async fn measure(bench: &Bench) -> Result<()> {
+    let mut blank = Row::new("memory: blank and idle", OURS, "MiB").goal(Goal::at_most(6.0));
+    let mut running = Row::new("memory: a session running", OURS, "MiB").goal(Goal::at_most(8.0));
+    for _ in 0..bench.options.runs() {
+        let runner = Runner::start(bench).await?;
+        let settled = bench.options.size(SETTLED, Duration::ZERO);
+        tokio::time::sleep(settled).await;
+        blank.samples.push(resident(&runner)?);
+        runner.assign("echo ready; exec sleep 1000", None).await?;
+        let mut socket = runner.attach()?;
+        socket.read_until(b"ready")?;
+        tokio::time::sleep(settled).await;
+        running.samples.push(resident(&runner)?);
+        runner.process.stop()?;
+    }
+    blank.print();
+    running.print();
+    Ok(())
+}
+
+fn resident(runner: &Runner) -> Result<f64> {
+    Ok(Usage::of(runner.process.pid())?.resident_kib / 1024.0)
+}

@@ -1,0 +1,90 @@
+//! A runner with a controller of its own.
+
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use bench::pin::Running;
+use session::frames::TTY_R1;
+use session::runner_api::{Assign, CLIENT_HEADER, FetchPolicy, ROLE_HEADER};
+use session::{AllowedHosts, SessionId, SessionSecrets, SessionSpec};
+use tempfile::TempDir;
+use testkit::fake_controller::FakeController;
+
+use crate::Bench;
+use crate::socket::Socket;
+
+pub struct Runner {
+    pub process: Running,
+    /// From its start until it had called home.
+    pub boot: Duration,
+    controller: FakeController,
+    address: String,
+    secret: String,
+    folder: TempDir,
+}
+
+impl Runner {
+    pub async fn start(bench: &Bench) -> Result<Self> {
+        let controller = FakeController::start().await?;
+        let folder = tempfile::tempdir()?;
+        for name in ["code", "workspace", "home"] {
+            std::fs::create_dir(folder.path().join(name))?;
+        }
+        let mut command = Command::new(&bench.program);
+        command.args(["--controller-url", &controller.url(), "--runner-id", &controller.runner().to_string()]);
+        // No heartbeat falls into a measurement.
+        command.args(["--listen", "127.0.0.1:0", "--heartbeat-secs", "3600"]);
+        command.arg("--workspace").arg(folder.path().join("workspace")).arg("--home").arg(folder.path().join("home"));
+        command.env("CLISCALE_BOOT_TOKEN", controller.boot_token()).stdin(Stdio::null()).stderr(Stdio::null());
+        let began = Instant::now();
+        let process = Running::start(&mut command)?;
+        let ready = controller.wait_ready().await?;
+        let boot = began.elapsed();
+        let (address, secret) = (ready.address.to_string(), ready.secret.expose().to_owned());
+        Ok(Self { process, boot, controller, address, secret, folder })
+    }
+
+    /// Assigns a command, with the code at `code_url` or in an empty folder.
+    pub async fn assign(&self, command: &str, code_url: Option<&str>) -> Result<()> {
+        let folder = self.folder.path().join("code");
+        let spec = SessionSpec {
+            code_url: code_url.map_or_else(|| folder.display().to_string(), str::to_owned),
+            command: command.to_owned(),
+            install_cmd: None,
+            checksum_sha256: None,
+            labels: Default::default(),
+            cols: 80,
+            rows: 24,
+            ttl_secs: 3600,
+            idle_secs: 900,
+            in_place: code_url.is_none(),
+            share: true,
+            max_ttl_secs: 86_400,
+            record: Default::default(),
+            template: session::spec::DEFAULT_TEMPLATE.to_owned(),
+        };
+        let assign = Assign {
+            session: SessionId::new(),
+            epoch: 1,
+            deadline_ms: 3_600_000,
+            max_deadline_ms: None,
+            spec,
+            secrets: SessionSecrets::default(),
+            fetch: FetchPolicy { allowed_hosts: AllowedHosts::any(), allow_private: true, allow_local: true },
+            recording: None,
+        };
+        let status = self.controller.assign(&assign).await?;
+        ensure!(status.is_success(), "the assignment was answered with {status}");
+        Ok(())
+    }
+
+    /// An operator that has said its hello.
+    pub fn attach(&self) -> Result<Socket> {
+        let bearer = format!("Bearer {}", self.secret);
+        let headers = [("Authorization", bearer.as_str()), (ROLE_HEADER, "operator"), (CLIENT_HEADER, "bench")];
+        let mut socket = Socket::open(&self.address, "/ws", Some(TTY_R1), &headers)?;
+        socket.send(br#"{"AuthToken":"","columns":80,"rows":24}"#)?;
+        Ok(socket)
+    }
+}

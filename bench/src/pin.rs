@@ -1,0 +1,60 @@
+//! Which core runs what: what is measured has one to itself, and whoever drives it has the other.
+
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, Command};
+
+use anyhow::{Context, Result};
+
+/// What is measured.
+pub const SUBJECT: usize = 0;
+/// Clients and backends.
+pub const DRIVER: usize = 1;
+
+/// A command on one core; its children are there too.
+pub fn pinned(program: impl AsRef<Path>, core: usize) -> Command {
+    let mut command = Command::new("taskset");
+    command.arg("-c").arg(core.to_string()).arg(program.as_ref());
+    command
+}
+
+/// Puts this very program on a core, by starting it anew there. Call it first of all.
+pub fn pin_self(core: usize) -> Result<()> {
+    const DONE: &str = "CLISCALE_BENCH_PINNED";
+    if std::env::var_os(DONE).is_some() {
+        return Ok(());
+    }
+    let program = std::env::current_exe().context("this program's file")?;
+    let error = pinned(program, core).args(std::env::args_os().skip(1)).env(DONE, "1").exec();
+    Err(error).context("taskset")
+}
+
+/// A child that ends with its owner.
+pub struct Running(pub Child);
+
+impl Running {
+    pub fn start(command: &mut Command) -> Result<Self> {
+        let program = command.get_program().to_owned();
+        command.spawn().map(Self).with_context(|| format!("cannot start {}", program.display()))
+    }
+
+    pub fn pid(&self) -> i32 {
+        i32::try_from(self.0.id()).expect("a pid fits")
+    }
+
+    /// Asks it to end, as a service manager does, and waits.
+    pub fn stop(mut self) -> Result<()> {
+        let asked = Command::new("kill").arg(self.0.id().to_string()).status().context("kill")?;
+        anyhow::ensure!(asked.success(), "cannot end a child");
+        self.0.wait().context("waiting for a child")?;
+        Ok(())
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Already ended is as good.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
