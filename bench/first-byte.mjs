@@ -1,9 +1,10 @@
 // From POST /api/sessions to the first byte of a nonce that the command prints, at a WebSocket client, one session
-// after the other, on a `cliscale up` that this script starts itself (process launcher, cold starts, local folder).
+// after the other, on a `cliscale up` that this script starts itself (process launcher, local folder).
 //
-//   cargo build --release --bins && node --experimental-websocket bench/first-byte.mjs [RUNS] [CLISCALE]
+//   cargo build --release --bins && node --experimental-websocket bench/first-byte.mjs [RUNS] [CLISCALE] [STANDBYS]
 //
-// RUNS: 50. CLISCALE: target/release/cliscale. Prints minimum, p50, p95 and maximum in milliseconds.
+// RUNS: 50. CLISCALE: target/release/cliscale. STANDBYS: 0, so that every start is a cold one.
+// Prints minimum, p50, p95 and maximum in milliseconds.
 
 import { spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
@@ -14,13 +15,14 @@ import { createInterface } from "node:readline";
 
 const runs = Number(process.argv[2] ?? 50);
 const cliscale = process.argv[3] ?? "target/release/cliscale";
+const standbys = process.argv[4] ?? "0";
 const folder = mkdtempSync(join(tmpdir(), "cliscale-bench-"));
 const code = join(folder, "code");
 mkdirSync(code);
 
 const data = join(folder, "data");
 const args = ["up", "--listen", "127.0.0.1:0", "--data-dir", data, "--create-rate", "10000/min", "--linger-secs", "0"];
-const server = spawn(cliscale, [...args, "--log", "error"], { stdio: ["ignore", "pipe", "inherit"] });
+const server = spawn(cliscale, [...args, "--pool-min", standbys, "--log", "error"], { stdio: ["ignore", "pipe", "inherit"] });
 const said = {};
 for await (const line of createInterface({ input: server.stdout })) {
   if (line === "") break;

@@ -141,11 +141,17 @@ async fn a_standby_is_marked_until_a_session_has_it_and_a_lost_one_is_replaced()
             wait_until_idle(stack, 2).await?;
             let lost = standbys(stack).await?.first().context("a standby")?.name_any();
             stack.kubernetes.api::<Pod>().delete(&lost, &DeleteParams::default().grace_period(0)).await?;
-            // Asked for at once, so that it may be the one that is claimed.
-            let (_, other, _) = stack.running("sleep 1000").await?;
+            let deadline = Instant::now() + PATIENCE;
+            let replaced = async || {
+                let now = standbys(stack).await?;
+                anyhow::Ok(now.len() == 2 && now.iter().all(|pod| pod.name_any() != lost))
+            };
+            while !replaced().await? {
+                anyhow::ensure!(Instant::now() < deadline, "a standby that was taken away is not replaced");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
             wait_until_idle(stack, 2).await?;
-            stack.delete(&id).await?;
-            stack.delete(&other).await
+            stack.delete(&id).await
         })
         .await
 }

@@ -9,7 +9,7 @@ use testkit::cluster::chart::{Installation, RELEASE};
 /// What a controller needs.
 const CONTROLLER: &[(&str, &[&str])] = &[
     ("jobs.batch", &["create", "delete", "get", "list", "watch"]),
-    ("pods", &["get", "list", "watch"]),
+    ("pods", &["get", "list", "watch", "patch"]),
     ("events", &["list", "watch"]),
 ];
 
@@ -20,7 +20,7 @@ const FORBIDDEN: &[(&str, &str, &str)] = &[
     ("get", "configmaps", ""),
     ("create", "pods", ""),
     ("delete", "pods", ""),
-    ("patch", "pods", ""),
+    ("update", "pods", ""),
     ("create", "pods/exec", ""),
     ("create", "pods/attach", ""),
     ("create", "pods/portforward", ""),

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use k8s_openapi::api::authorization::v1::SubjectAccessReview;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Event, Namespace, Pod, ServiceAccount};
 use kube::api::{Api, DeleteParams, ListParams, PostParams};
@@ -104,11 +105,28 @@ impl Kubernetes {
             "subjects": [{ "kind": "ServiceAccount", "name": ACCOUNT, "namespace": self.namespace }],
         }))
         .await?;
+        self.wait_until_allowed().await?;
         let request = from(json!({ "spec": { "audiences": [], "expirationSeconds": 7200 } }))?;
         let accounts = self.api::<ServiceAccount>();
         let answer = accounts.create_token_request(ACCOUNT, &PostParams::default(), &request).await?;
         let token = answer.status.context("a token request without an answer")?.token;
         self.write_kubeconfig(folder, &token)
+    }
+
+    /// The API server hears of a binding a moment after it was made.
+    async fn wait_until_allowed(&self) -> Result<()> {
+        let review: SubjectAccessReview = from(json!({ "spec": {
+            "user": format!("system:serviceaccount:{}:{ACCOUNT}", self.namespace),
+            "resourceAttributes": { "namespace": self.namespace, "verb": "create", "group": "batch", "resource": "jobs" },
+        } }))?;
+        let (reviews, deadline) = (Api::<SubjectAccessReview>::all(self.client.clone()), Instant::now() + SOON);
+        while !reviews.create(&PostParams::default(), &review).await?.status.is_some_and(|status| status.allowed) {
+            if Instant::now() > deadline {
+                bail!("the account {ACCOUNT} was given no rights");
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        Ok(())
     }
 
     fn write_kubeconfig(&self, folder: &Path, token: &str) -> Result<PathBuf> {
