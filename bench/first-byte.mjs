@@ -21,7 +21,8 @@ const code = join(folder, "code");
 mkdirSync(code);
 
 const data = join(folder, "data");
-const args = ["up", "--listen", "127.0.0.1:0", "--data-dir", data, "--create-rate", "10000/min", "--linger-secs", "0"];
+// Lingering: a warm start may be over before the client has come.
+const args = ["up", "--listen", "127.0.0.1:0", "--data-dir", data, "--create-rate", "10000/min", "--linger-secs", "2"];
 const server = spawn(cliscale, [...args, "--pool-min", standbys, "--log", "error"], { stdio: ["ignore", "pipe", "inherit"] });
 const said = {};
 for await (const line of createInterface({ input: server.stdout })) {
