@@ -10,7 +10,7 @@ pub mod proc;
 use serde::{Deserialize, Serialize};
 
 pub use goal::{Goal, Limit};
-pub use options::Options;
+pub use options::{Options, Subjects};
 
 /// How the product is called among its peers.
 pub const OURS: &str = "CLI Scale";

@@ -1,5 +1,7 @@
 //! The flags that every measuring program takes.
 
+use std::path::PathBuf;
+
 use clap::Parser;
 
 #[derive(Debug, Clone, Parser)]
@@ -13,6 +15,29 @@ pub struct Options {
     /// How often each is repeated
     #[arg(long, default_value_t = 5, value_name = "N")]
     pub runs: usize,
+}
+
+/// What is measured, and beside what.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Subjects {
+    /// Another build of our program than the one beside this
+    #[arg(long, value_name = "FILE")]
+    program: Option<PathBuf>,
+    /// Without the peers
+    #[arg(long)]
+    pub alone: bool,
+}
+
+impl Subjects {
+    /// The program of ours that is measured.
+    pub fn program(&self, name: &str) -> anyhow::Result<PathBuf> {
+        let program = match &self.program {
+            Some(program) => program.clone(),
+            None => std::env::current_exe()?.with_file_name(name),
+        };
+        anyhow::ensure!(program.exists(), "{} is not built", program.display());
+        Ok(program)
+    }
 }
 
 impl Options {

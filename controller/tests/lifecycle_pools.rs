@@ -11,12 +11,14 @@ use lifecycle_world::{Answer, Boot, World, until};
 use session::{EndReason, RunnerId, Stage};
 use store::{PoolRecord, RunnerState, SessionRecord, Store, Time};
 
+const HOUR: Duration = Duration::from_secs(3600);
+
 fn keeping(min: u32) -> impl Fn(&mut LifecycleConfig) {
     move |config| config.pools = vec![pool(min)]
 }
 
 fn pool(min: u32) -> PoolConfig {
-    PoolConfig { per_minute: 6000, ..PoolConfig::keeping("default", min, Duration::from_secs(3600)) }
+    PoolConfig { per_minute: 6000, ..PoolConfig::keeping("default", min, HOUR) }
 }
 
 /// Waits for the pool to become what is asked for.
@@ -123,6 +125,42 @@ async fn while_nothing_can_be_launched_warm_starts_go_on_and_no_rows_pile_up() {
     assert_eq!(world.launcher.attempts.load(Ordering::SeqCst), 2);
     world.launcher.away.store(false, Ordering::SeqCst);
     until_pool(&world, "two idle ones again", |pool| pool.idle == 2).await;
+}
+
+/// As if nobody had confirmed the pool for two minutes: the database, or the controllers, were away.
+async fn forsake(world: &World, name: &str) {
+    let long_ago = Time::now() - SignedDuration::from_secs(120);
+    let stranger = store::PoolTarget { name: name.to_owned(), ..testkit::standby::target() };
+    world.store.adopt_pool(stranger, long_ago).await.unwrap();
+}
+
+#[tokio::test]
+async fn standbys_outlive_a_database_and_an_engine_that_were_long_away() {
+    let world = World::with([], keeping(2)).await;
+    let template = until_pool(&world, "two idle ones", |pool| pool.idle == 2).await.template;
+    let standbys = idle(&world).await;
+    for away in [false, true] {
+        world.launcher.away.store(away, Ordering::SeqCst);
+        forsake(&world, "default").await;
+        until_pool(&world, "confirmed again", |pool| pool.template == template).await;
+        // And what is abandoned is looked for behind that.
+        world.lifecycle.reconcile().await.unwrap();
+        assert_eq!(idle(&world).await, standbys);
+    }
+    assert!(start(&world).await.1, "warm, although nothing can be launched");
+}
+
+#[tokio::test]
+async fn a_pool_that_waits_for_a_more_important_one_keeps_its_standbys() {
+    // One in ten seconds, and five are missing.
+    let important = PoolConfig { priority: 1, per_minute: 6, ..PoolConfig::keeping("important", 5, HOUR) };
+    let world = World::with([], |config| config.pools = vec![pool(2), important.clone()]).await;
+    until_pool(&world, "one of the important", |pool| pool.name == "important" && pool.idle == 1).await;
+    let of_default = |pool: &PoolRecord| pool.name == "default";
+    let waiting = until_pool(&world, "there", of_default).await;
+    assert_eq!((waiting.idle, waiting.booting), (0, 0), "it waits for the other");
+    forsake(&world, "default").await;
+    until_pool(&world, "confirmed again", |pool| of_default(pool) && pool.template == waiting.template).await;
 }
 
 #[tokio::test]

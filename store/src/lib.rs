@@ -165,7 +165,8 @@ pub trait Store: Send + Sync + 'static {
     /// Makes a pool this controller's way, whatever it was before: to be called once, when a controller starts.
     async fn adopt_pool(&self, target: PoolTarget, now: Time) -> Result<()>;
     /// Adds as many of the new runners to a pool as it lacks and may have now; they are to be launched. Exact, however
-    /// many controllers do this at once. A pool that was never adopted is an error.
+    /// many controllers do this at once. Also confirms the pool, even with nobody to add: one that is not refilled for a
+    /// minute counts as abandoned.
     async fn refill_pool(&self, target: PoolTarget, new: Vec<NewRunner>, now: Time) -> Result<Refill>;
     /// Takes the standbys out of a pool that are of another template, have waited too long, or are too many. They are
     /// gone, unless a session has claimed them first.

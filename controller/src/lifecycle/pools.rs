@@ -35,7 +35,7 @@ impl Lifecycle {
         }
         let targets = self.targets();
         for target in &targets {
-            // One that fails is adopted when nobody has confirmed it for a while.
+            // One that fails is adopted by its first refill, or when nobody has confirmed it for a while.
             let _ = self.persist("adopt_pool", || self.store.adopt_pool(target.clone(), Time::now())).await;
         }
         let mut ticks = tokio::time::interval(self.config.timing.reconcile_every);
@@ -81,26 +81,25 @@ impl Lifecycle {
         for target in targets {
             self.discard_retired(self.store.retire_standbys(target.clone(), Time::now()).await?);
         }
-        self.discard_retired(self.store.retire_abandoned(Time::now()).await?);
+        // Nothing could be launched: rows without runners would only have to be cleaned up.
+        let mut may_launch = self.launcher.available().is_ok();
         for target in targets {
-            if !self.refill(target).await? {
-                // The less important ones wait for this one.
-                break;
-            }
+            let is_served = self.refill(target, may_launch).await?;
+            // The less important ones wait for one that is not.
+            may_launch &= is_served;
         }
+        // After every pool of ours was confirmed, however long the database, or this process, had been away.
+        self.discard_retired(self.store.retire_abandoned(Time::now()).await?);
         self.metrics.show_pools(&self.store.pools().await?);
         Ok(())
     }
 
-    /// Whether the next pool may be filled: this one is full, or nothing can be done for it now.
-    async fn refill(self: &Arc<Self>, target: &PoolTarget) -> Result<bool, StoreError> {
-        // Nothing could be launched: rows without runners would only have to be cleaned up.
-        if self.launcher.available().is_err() {
-            return Ok(true);
-        }
-        let Ok(plans) = (0..target.min.min(target.burst)).map(|_| self.plan()).collect::<Result<Vec<_>, _>>() else {
-            return Ok(true);
-        };
+    /// Whether the next pool may be filled: this one is full, or nothing can be done for it now. A pool for which nothing
+    /// may be launched is confirmed all the same, or its standbys would be taken for abandoned.
+    async fn refill(self: &Arc<Self>, target: &PoolTarget, may_launch: bool) -> Result<bool, StoreError> {
+        let most = if may_launch { target.min.min(target.burst) } else { 0 };
+        // Without random numbers, none.
+        let plans: Vec<Plan> = (0..most).map_while(|_| self.plan().ok()).collect();
         let offered = plans.iter().map(Plan::new_runner).collect();
         let refill = self.store.refill_pool(target.clone(), offered, Time::now()).await?;
         if refill.added > 0 {

@@ -11,7 +11,6 @@ use deadpool_postgres::Pool;
 use futures_util::future::BoxFuture;
 use session::SessionId;
 use tokio::sync::broadcast;
-use tokio::task::JoinError;
 use tokio::time::error::Elapsed;
 use tokio::time::timeout;
 
@@ -31,6 +30,14 @@ pub(super) enum Repeat {
     Harmless,
 }
 
+/// What a writing operation is to the server.
+#[derive(Debug, Clone, Copy)]
+enum Unit {
+    Transaction,
+    /// One statement, which is a transaction by itself.
+    Statement,
+}
+
 /// The pool, and what all operations share.
 pub(super) struct Database {
     pub(super) pool: Pool,
@@ -43,7 +50,7 @@ pub(super) struct Database {
 }
 
 impl Database {
-    /// One writing transaction, done even when its caller stops waiting.
+    /// One writing transaction.
     pub(super) async fn write<A, T>(
         self: &Arc<Self>,
         operation: &'static str,
@@ -55,21 +62,10 @@ impl Database {
         A: Send + Sync + 'static,
         T: Send + 'static,
     {
-        let database = Arc::clone(self);
-        let task = tokio::spawn(async move {
-            let mut retries = Retries::new(repeat == Repeat::Harmless);
-            loop {
-                match database.transaction(&arguments, work).await {
-                    Ok(answer) => return Ok(answer),
-                    Err(failure) => retries.pause(failure).await.map_err(|failure| failure.during(operation))?,
-                }
-            }
-        });
-        joined(operation, task.await)
+        self.detached(operation, Unit::Transaction, repeat, (arguments, work)).await
     }
 
-    /// One writing statement, which is a transaction by itself: one round trip instead of three. It is done even when its
-    /// caller stops waiting.
+    /// One writing statement: one round trip instead of three.
     pub(super) async fn write_one<A, T>(
         self: &Arc<Self>,
         operation: &'static str,
@@ -80,17 +76,40 @@ impl Database {
         A: Send + Sync + 'static,
         T: Send + 'static,
     {
+        self.detached(operation, Unit::Statement, Repeat::Never, (arguments, work)).await
+    }
+
+    /// A task of its own, so that it is done even when its caller stops waiting.
+    async fn detached<A, T>(
+        self: &Arc<Self>,
+        operation: &'static str,
+        unit: Unit,
+        repeat: Repeat,
+        (arguments, work): (A, Work<A, T>),
+    ) -> Result<T>
+    where
+        A: Send + Sync + 'static,
+        T: Send + 'static,
+    {
         let database = Arc::clone(self);
         let task = tokio::spawn(async move {
-            let mut retries = Retries::new(false);
+            let mut retries = Retries::new(repeat == Repeat::Harmless);
             loop {
-                match database.statement(&arguments, work).await {
+                let done = match unit {
+                    Unit::Transaction => database.transaction(&arguments, work).await,
+                    Unit::Statement => database.statement(&arguments, work).await,
+                };
+                match done {
                     Ok(answer) => return Ok(answer),
                     Err(failure) => retries.pause(failure).await.map_err(|failure| failure.during(operation))?,
                 }
             }
         });
-        joined(operation, task.await)
+        match task.await {
+            Ok(answer) => answer,
+            Err(error) if error.is_panic() => Err(StoreError::Database(format!("{operation}: panicked"))),
+            Err(_) => Err(StoreError::Unavailable(format!("{operation}: the process is stopping"))),
+        }
     }
 
     /// One statement that reads.
@@ -157,15 +176,6 @@ impl Database {
             lease.state = State::Spoilt;
         }
         done
-    }
-}
-
-/// What came of an operation's task.
-fn joined<T>(operation: &str, outcome: std::result::Result<Result<T>, JoinError>) -> Result<T> {
-    match outcome {
-        Ok(answer) => answer,
-        Err(error) if error.is_panic() => Err(StoreError::Database(format!("{operation}: panicked"))),
-        Err(_) => Err(StoreError::Unavailable(format!("{operation}: the process is stopping"))),
     }
 }
 

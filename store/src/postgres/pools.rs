@@ -33,7 +33,7 @@ pub(super) async fn refill(db: &Lease, target: &PoolTarget, new: &[NewRunner], n
     locks::take(db, Lock::Pool, &target.name).await?;
     confirm(db, target, now).await?;
     let sight = look(db, target, now).await?;
-    let sight = sight.ok_or_else(|| Failure::Misuse("a pool is adopted before it is filled"))?;
+    let sight = sight.ok_or_else(|| Failure::Corrupt("pools.name", "a row that must be there is not".to_owned()))?;
     let refill = target.judge(&sight, new.len(), now);
     let new = &new[..refill.added];
     if !new.is_empty() {
@@ -50,15 +50,16 @@ pub(super) async fn refill(db: &Lease, target: &PoolTarget, new: &[NewRunner], n
     Ok(refill)
 }
 
-/// Says that somebody is configured like the pool, takes over one that nobody is, and forgets what failed long ago. Only
-/// now and then, since every write of a row is a new version of it.
+/// Says that somebody is configured like the pool, takes over one that nobody is, makes one that is not there, and
+/// forgets what failed long ago. Only now and then, since every write of a row is a new version of it.
 async fn confirm(db: &Lease, target: &PoolTarget, now: Time) -> Attempt<()> {
     execute(
         db,
-        "UPDATE pools SET template = $2, revision = $3, confirmed_at = $4, \
-            failures = CASE WHEN failed_at > $7 THEN failures ELSE 0 END, \
-            retry_at = CASE WHEN failed_at > $7 THEN retry_at END \
-         WHERE name = $1 AND ((revision = $3 AND confirmed_at < $5) OR confirmed_at < $6)",
+        "INSERT INTO pools AS p (name, template, revision, confirmed_at) VALUES ($1, $2, $3, $4) \
+         ON CONFLICT (name) DO UPDATE SET template = $2, revision = $3, confirmed_at = $4, \
+            failures = CASE WHEN p.failed_at > $7 THEN p.failures ELSE 0 END, \
+            retry_at = CASE WHEN p.failed_at > $7 THEN p.retry_at END \
+         WHERE (p.revision = $3 AND p.confirmed_at < $5) OR p.confirmed_at < $6",
         &[
             &text(&target.name),
             &target.template,

@@ -27,7 +27,8 @@ pub(super) fn adopt(db: &Write<'_>, target: &PoolTarget, now: Time) -> Attempt<(
 
 pub(super) fn refill(db: &Write<'_>, target: &PoolTarget, new: &[NewRunner], now: Time) -> Attempt<Refill> {
     confirm(db, target, now)?;
-    let sight = look(db, target, now)?.ok_or(Failure::Misuse("a pool is adopted before it is filled"))?;
+    let sight = look(db, target, now)?;
+    let sight = sight.ok_or_else(|| Failure::Corrupt("pools.name", "a row that must be there is not".to_owned()))?;
     let refill = target.judge(&sight, new.len(), now);
     for new in &new[..refill.added] {
         execute(
@@ -40,14 +41,16 @@ pub(super) fn refill(db: &Write<'_>, target: &PoolTarget, new: &[NewRunner], now
     Ok(refill)
 }
 
-/// Says that somebody is configured like the pool, takes over one that nobody is, and forgets what failed long ago.
+/// Says that somebody is configured like the pool, takes over one that nobody is, makes one that is not there, and
+/// forgets what failed long ago.
 fn confirm(db: &Write<'_>, target: &PoolTarget, now: Time) -> Attempt<()> {
     execute(
         db,
-        "UPDATE pools SET template = ?2, revision = ?3, confirmed_at = ?4, \
-            failures = CASE WHEN failed_at > ?7 THEN failures ELSE 0 END, \
-            retry_at = CASE WHEN failed_at > ?7 THEN retry_at END \
-         WHERE name = ?1 AND ((revision = ?3 AND confirmed_at < ?5) OR confirmed_at < ?6)",
+        "INSERT INTO pools AS p (name, template, revision, confirmed_at) VALUES (?1, ?2, ?3, ?4) \
+         ON CONFLICT (name) DO UPDATE SET template = ?2, revision = ?3, confirmed_at = ?4, \
+            failures = CASE WHEN p.failed_at > ?7 THEN p.failures ELSE 0 END, \
+            retry_at = CASE WHEN p.failed_at > ?7 THEN p.retry_at END \
+         WHERE (p.revision = ?3 AND p.confirmed_at < ?5) OR p.confirmed_at < ?6",
         params![
             target.name,
             target.template,

@@ -298,6 +298,8 @@ macro_rules! every_contract {
                 only_standbys_of_the_pools_own_template_are_handed_out,
                 a_pool_is_the_one_who_adopted_it_last_until_nobody_confirms_it,
                 standbys_of_another_template_too_old_or_too_many_are_retired_unless_claimed,
+                a_pool_that_is_not_there_is_made_by_its_first_refill,
+                a_refill_that_offers_nothing_keeps_a_pool_from_being_abandoned,
                 standbys_of_a_pool_that_nobody_has_are_retired,
                 a_standby_that_dies_early_makes_its_pool_wait_ever_longer,
                 standbys_that_fail_together_count_once,

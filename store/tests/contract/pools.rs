@@ -117,6 +117,26 @@ pub async fn standbys_of_another_template_too_old_or_too_many_are_retired_unless
     assert_eq!((pool.failures, pool.claimed), (0, 1), "being retired is no failure");
 }
 
+pub async fn a_pool_that_is_not_there_is_made_by_its_first_refill(db: &Database) {
+    let refill = db.store.refill_pool(of(2, 9), offers(9), start()).await.unwrap();
+    assert_eq!((refill.added, refill.missing), (2, 0));
+    // Given up while the database was away, say, and here again.
+    for runner in db.store.runners().await.unwrap() {
+        db.store.runner_ready(call_of(runner.id), start()).await.unwrap();
+    }
+    assert_eq!(db.store.retire_abandoned(after(100)).await.unwrap().len(), 2);
+    assert_eq!(db.store.refill_pool(of(2, 9), offers(9), after(100)).await.unwrap().added, 2);
+}
+
+pub async fn a_refill_that_offers_nothing_keeps_a_pool_from_being_abandoned(db: &Database) {
+    let idle = standby(&*db.store, start()).await;
+    for seconds in [30, 60, 90, 120] {
+        db.other.refill_pool(target(), Vec::new(), after(seconds)).await.unwrap();
+        assert_eq!(db.store.retire_abandoned(after(seconds + 1)).await.unwrap(), []);
+    }
+    assert_eq!(claim(db, after(121)).await, Some(idle));
+}
+
 pub async fn standbys_of_a_pool_that_nobody_has_are_retired(db: &Database) {
     let idle = standby(&*db.store, start()).await;
     assert_eq!(db.store.retire_abandoned(after(59)).await.unwrap(), []);

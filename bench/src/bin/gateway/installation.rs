@@ -182,14 +182,6 @@ async fn serve_keys(body: String) -> Result<SocketAddr> {
     Ok(address)
 }
 
-/// The release's gateway, unless another is named.
-pub fn program(named: Option<&Path>) -> Result<PathBuf> {
-    let beside = std::env::current_exe()?.with_file_name("cliscale-gateway");
-    let path = named.map_or(beside, Path::to_path_buf);
-    ensure!(path.exists(), "{} is not built (cargo build --release -p gateway)", path.display());
-    Ok(path)
-}
-
 /// Where Debian has pgbench, if it is installed.
 pub fn pgbench() -> Option<PathBuf> {
     let found =

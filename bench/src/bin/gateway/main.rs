@@ -14,12 +14,11 @@ mod subject;
 mod wire;
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Result;
 use bench::pin::{DRIVER, pin_self};
-use bench::{Options, Row};
+use bench::{Options, Row, Subjects};
 use clap::Parser;
 
 use crate::entrance::Entrance;
@@ -30,12 +29,8 @@ use crate::subject::{Peers, Subject};
 struct Arguments {
     #[command(flatten)]
     options: Options,
-    /// Another build of the gateway than the one beside this program
-    #[arg(long, value_name = "FILE")]
-    program: Option<PathBuf>,
-    /// Without the peers
-    #[arg(long)]
-    alone: bool,
+    #[command(flatten)]
+    subjects: Subjects,
 }
 
 /// Everything that is measured, and what it is measured with.
@@ -79,13 +74,13 @@ fn main() -> Result<()> {
     tokio::task::LocalSet::new().block_on(&runtime, run(arguments))
 }
 
-async fn run(Arguments { options, program, alone }: Arguments) -> Result<()> {
+async fn run(Arguments { options, subjects: measured }: Arguments) -> Result<()> {
     let folder = tempfile::tempdir()?;
     let backend = backend::start()?;
     let installation = Installation::start(folder.path(), backend).await?;
-    let program = installation::program(program.as_deref())?;
+    let program = measured.program("cliscale-gateway")?;
     let mut subjects = vec![installation.gateway(&program, 0).await?];
-    if !alone {
+    if !measured.alone {
         let peers = Peers { backend, folder: folder.path() };
         let found =
             [peers.nginx().await?, peers.haproxy(false).await?, peers.haproxy(true).await?, peers.node().await?];

@@ -10,22 +10,18 @@ mod peers;
 mod runner;
 mod socket;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use anyhow::{Context, Result, ensure};
-use bench::Options;
+use anyhow::Result;
+use bench::{Options, Subjects};
 use clap::Parser;
 
 #[derive(Parser)]
 struct Arguments {
     #[command(flatten)]
     options: Options,
-    /// Another build of the runner than the one beside this program
-    #[arg(long, value_name = "FILE")]
-    program: Option<PathBuf>,
-    /// Without the peers
-    #[arg(long)]
-    alone: bool,
+    #[command(flatten)]
+    subjects: Subjects,
 }
 
 /// What is measured, and how often.
@@ -36,13 +32,8 @@ pub struct Bench {
 }
 
 fn main() -> Result<()> {
-    let Arguments { options, program, alone } = Arguments::parse();
-    let program = match program {
-        Some(program) => program,
-        None => std::env::current_exe()?.parent().context("this program's folder")?.join("cliscale-runner"),
-    };
-    ensure!(Path::exists(&program), "{} is not built", program.display());
-    let bench = Bench { options, program, alone };
+    let Arguments { options, subjects } = Arguments::parse();
+    let bench = Bench { options, program: subjects.program("cliscale-runner")?, alone: subjects.alone };
     // The runners' controllers answer on a thread of their own, whatever this one waits for.
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     runtime.block_on(run(&bench))

@@ -12,6 +12,8 @@ use super::layers::Blueprint;
 use super::pod::own_label;
 use crate::launcher::Launch;
 
+/// What the names of all labels of ours begin with.
+pub(super) const OWN_LABELS: &str = "cliscale.dev/";
 /// Holds the runner's id on everything that is a runner's.
 pub const RUNNER_LABEL: &str = "cliscale.dev/runner";
 /// Which template its pod is made of.

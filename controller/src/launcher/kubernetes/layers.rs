@@ -30,7 +30,10 @@ impl Blueprint {
         let labels = pod.metadata.get_or_insert_default().labels.get_or_insert_default();
         labels.insert(job::TEMPLATE_LABEL.to_owned(), name.to_owned());
         for (key, value) in &template.labels {
-            if labels.insert(key.clone(), value.clone()).is_some_and(|earlier| earlier != *value) {
+            // By these we tell whose a pod is and what may be done with it, also those that come later.
+            if key.starts_with(job::OWN_LABELS)
+                || labels.insert(key.clone(), value.clone()).is_some_and(|earlier| earlier != *value)
+            {
                 return Err(TemplateError::field(format!("labels.{key}"), "the launcher sets this"));
             }
         }

@@ -58,6 +58,15 @@ fn refusal_of(config: &KubernetesConfig) -> String {
     blueprint(config).err().expect("a refusal").to_string()
 }
 
+#[test]
+fn labels_of_a_pool_are_none_of_ours() {
+    for key in ["cliscale.dev/standby", "cliscale.dev/session", "app.kubernetes.io/instance"] {
+        let mut config = config("");
+        default_of(&mut config).labels.insert(key.to_owned(), "other".to_owned());
+        assert_eq!(refusal_of(&config), format!("labels.{key}: the launcher sets this"));
+    }
+}
+
 /// With an image that lacks the runner program.
 fn any_image(template: &str) -> KubernetesConfig {
     let mut config = config(template);
