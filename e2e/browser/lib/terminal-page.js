@@ -4,8 +4,11 @@
 import assert from 'node:assert/strict';
 
 const WAIT_MS = 30_000;
-/** Where pods come and go, so do network devices, and Chromium then gives up what it is just loading. */
-const NETWORK_CHANGED = /ERR_NETWORK_CHANGED/;
+/**
+ * Where pods come and go, so do network devices, and Chromium then gives up what it is just loading. When its page of
+ * the error comes first, that is all that is told of the reason.
+ */
+const NETWORK_CHANGED = /ERR_NETWORK_CHANGED|interrupted by another navigation to "chrome-error:/;
 const LOADS = 5;
 
 export class TerminalPage {
