@@ -26,14 +26,23 @@ pub struct Environment {
 
 impl Environment {
     /// Takes PATH, USER and TMPDIR over from this process, and nothing else of it, unless it has a `container` to
-    /// itself: then what its image and its pod's template set is meant for commands.
-    pub fn new(session: SessionId, secrets: &SessionSecrets, home: &Path, container: bool) -> Self {
+    /// itself: then what its image and its pod's template set is meant for commands. All others win over `defaults`.
+    pub fn new(
+        session: SessionId,
+        secrets: &SessionSecrets,
+        home: &Path,
+        container: bool,
+        defaults: Vec<(OsString, OsString)>,
+    ) -> Self {
         let own = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
         let path = own("PATH").unwrap_or_else(|| DEFAULT_PATH.into());
         let bash = std::env::split_paths(&path).map(|folder| folder.join("bash")).find(|file| file.is_file());
         let shell = bash.unwrap_or_else(|| PathBuf::from("/bin/sh"));
         let user = user_name().or_else(|| own("USER")).unwrap_or_else(|| "user".into());
-        let mut variables = if container { of_container(home, std::env::vars_os()) } else { Vec::new() };
+        let mut variables = defaults;
+        if container {
+            variables.extend(of_container(home, std::env::vars_os()));
+        }
         variables.extend([
             ("PATH".into(), path),
             ("HOME".into(), home.into()),

@@ -13,6 +13,7 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
+use caches::Caches;
 use controller::Controller;
 use life::{Session, Surroundings};
 use recording::Recording;
@@ -22,6 +23,7 @@ use settings::Settings;
 use shield::OomScore;
 
 pub mod boot;
+pub mod caches;
 pub mod clients;
 pub mod code;
 pub mod controller;
@@ -96,8 +98,10 @@ pub async fn run(
         () = outside.any() => return Ok(ExitCode::SUCCESS),
     }
     tracing::info!(listening = %bound, "ready to be assigned");
+    // Not before the call home, which somebody may be waiting for.
+    let caches = Caches::prepare(settings.install_caches.clone(), &settings.home);
     let line = Line { controller, secret, fenced: outside.fenced.clone() };
-    let code = serve_runner(&settings, &server, assigned, line, &oom, &outside).await;
+    let code = serve_runner(&settings, &caches, &server, assigned, line, &oom, &outside).await;
     stopping.cancel();
     let _ = serving.await;
     Ok(ExitCode::from(code))
@@ -106,6 +110,7 @@ pub async fn run(
 /// From being ready to the end; returns the exit code.
 async fn serve_runner(
     settings: &Settings,
+    caches: &Caches,
     server: &Arc<Server>,
     mut assigned: oneshot::Receiver<Session>,
     line: Line,
@@ -115,7 +120,7 @@ async fn serve_runner(
     let beaten = Arc::clone(server);
     tokio::spawn(reports::beat(line.clone(), settings.heartbeat, move || heartbeat(&beaten)));
     let Some(session) = wait_for_session(&mut assigned, settings.max_idle, outside).await else { return 0 };
-    let ended = serve_session(settings, session, server, line, oom, outside).await;
+    let ended = serve_session(settings, caches, session, server, line, oom, outside).await;
     u8::try_from(ended.shell_code()).unwrap_or(1)
 }
 
@@ -159,6 +164,7 @@ async fn wait_for_session(
 
 async fn serve_session(
     settings: &Settings,
+    caches: &Caches,
     session: Session,
     server: &Server,
     line: Line,
@@ -169,7 +175,7 @@ async fn serve_session(
     tracing::info!(session = %id, epoch, "assigned");
     let recording = Recording::start(line.clone(), &session.assign, &session.terminal);
     let reports = Reports::new(line, id, epoch);
-    let ended = live_until_told(session, settings, oom, &reports, outside).await;
+    let ended = live_until_told(session, settings, caches, oom, &reports, outside).await;
     tracing::info!(session = %id, reason = %ended.reason, code = ended.exit_code, signal = ended.signal, "ended");
     let assigned = server.assigned();
     let cancelled = ended.reason == EndReason::Cancelled;
@@ -191,13 +197,14 @@ async fn serve_session(
 async fn live_until_told(
     session: Session,
     settings: &Settings,
+    caches: &Caches,
     oom: &OomScore,
     reports: &Reports,
     outside: &Outside,
 ) -> Ended {
     let ender = session.ender.clone();
     let Settings { workspace, home, container, .. } = settings;
-    let around = Surroundings { workspace, home, container: *container, oom, reports };
+    let around = Surroundings { workspace, home, caches, container: *container, oom, reports };
     let living = life::live(session, around);
     tokio::pin!(living);
     tokio::select! {

@@ -15,6 +15,7 @@ use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
+use crate::caches::Caches;
 use crate::ending::{Ender, watch};
 use crate::environment::{Environment, install_line};
 use crate::files::Files;
@@ -55,6 +56,7 @@ pub struct Session {
 pub struct Surroundings<'a> {
     pub workspace: &'a Path,
     pub home: &'a Path,
+    pub caches: &'a Caches,
     /// [`crate::settings::Settings::container`]
     pub container: bool,
     pub oom: &'a OomScore,
@@ -121,9 +123,10 @@ impl Session {
                 asked = self.ender.asked() => Err(asked),
             }
         };
-        let (taken, folder) = tokio::join!(taken, self.fetch(around));
+        let (taken, folder, defaults) = tokio::join!(taken, self.fetch(around), around.caches.variables());
         taken?;
-        let environment = Environment::new(self.assign.session, &self.assign.secrets, around.home, around.container);
+        let Assign { session, secrets, .. } = &self.assign;
+        let environment = Environment::new(*session, secrets, around.home, around.container, defaults);
         if !environment.has_shell() {
             let message = "There is neither bash nor /bin/sh here to run a command with.";
             return Err(Ended::because(EndReason::StartFailed, message));

@@ -39,6 +39,9 @@ pub struct Args {
     /// The command's HOME [default: this process's own]
     #[arg(long, env = "CLISCALE_HOME", value_name = "DIR")]
     home: Option<PathBuf>,
+    /// A folder with install caches that are read and never written: npm's in `npm`, wheels in `pip`
+    #[arg(long, env = "CLISCALE_INSTALL_CACHES", value_name = "DIR")]
+    install_caches: Option<PathBuf>,
     /// Seconds that the result stays readable after the command's end
     #[arg(long, env = "CLISCALE_LINGER_SECS", value_name = "SECONDS", default_value = "60")]
     linger_secs: String,
@@ -86,6 +89,8 @@ pub struct Settings {
     pub address: Option<IpAddr>,
     pub workspace: PathBuf,
     pub home: PathBuf,
+    /// See [`crate::caches`].
+    pub install_caches: Option<PathBuf>,
     pub linger: Duration,
     pub buffers: Buffers,
     pub heartbeat: Duration,
@@ -127,6 +132,9 @@ impl Args {
         if !self.workspace.is_absolute() {
             found.push(format!("--workspace {:?}: must be an absolute path", self.workspace));
         }
+        if let Some(caches) = self.install_caches.as_ref().filter(|caches| !caches.is_absolute()) {
+            found.push(format!("--install-caches {caches:?}: must be an absolute path"));
+        }
         let home = self.home.or_else(|| std::env::var_os("HOME").map(PathBuf::from));
         let (Some(controller_url), Some(runner_id), Some(listen), Some(linger)) =
             (controller_url, runner_id, listen, linger)
@@ -145,6 +153,7 @@ impl Args {
             address,
             home: home.filter(|home| home.is_absolute()).unwrap_or_else(|| self.workspace.clone()),
             workspace: self.workspace,
+            install_caches: self.install_caches,
             linger: Duration::from_secs(linger),
             buffers: Buffers {
                 ring_bytes: ring_bytes as usize,
@@ -219,6 +228,7 @@ mod tests {
             "--listen=here",
             "--address=there",
             "--workspace=w",
+            "--install-caches=c",
             "--linger-secs=-1",
             "--ring-bytes=1",
             "--spill-bytes=1",
@@ -239,7 +249,8 @@ mod tests {
                 "--max-idle-secs",
                 "--ring-bytes",
                 "--spill-bytes",
-                "--workspace"
+                "--workspace",
+                "--install-caches"
             ]
         );
     }

@@ -18,6 +18,14 @@
 {{- if eq .name "runner" }}{{ $container = . }}{{ else }}{{ $containers = append $containers . }}{{ end -}}
 {{- end -}}
 {{- if not (hasKey $container "imagePullPolicy") }}{{ $_ := set $container "imagePullPolicy" .Values.images.pullPolicy }}{{ end -}}
+{{- with $runner.installCaches }}
+{{- $volume := merge (dict "name" "install-caches") . -}}
+{{- $_ := set $spec "volumes" (append (default list $spec.volumes) $volume) -}}
+{{- $mount := dict "name" "install-caches" "mountPath" "/caches" "readOnly" true -}}
+{{- $_ := set $container "volumeMounts" (append (default list $container.volumeMounts) $mount) -}}
+{{- $env := dict "name" "CLISCALE_INSTALL_CACHES" "value" "/caches" -}}
+{{- $_ := set $container "env" (append (default list $container.env) $env) -}}
+{{- end -}}
 {{- $_ := set $spec "containers" (prepend $containers $container) -}}
 {{- $_ := set $template "spec" $spec -}}
 {{ toYaml $template }}

@@ -64,6 +64,11 @@ const OPTIONS: &[(&str, &str)] = &[
          runner.ephemeralStorage=8Gi",
     ),
     (
+        "install-caches",
+        "runner.installCaches.persistentVolumeClaim.claimName=caches,\
+         runner.installCaches.persistentVolumeClaim.readOnly=true",
+    ),
+    (
         "registry",
         "images.registry=registry.example/project/cliscale,images.tag=v1,images.pullPolicy=Always,\
          images.pullSecrets[0]=given-registry,runner.prepull.enabled=true",

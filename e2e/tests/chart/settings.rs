@@ -154,14 +154,21 @@ fn the_runners_pod_template_is_yaml_with_what_the_values_say() -> Result<()> {
     let Some(tools) = Tools::of_environment()? else { return Ok(()) };
     let settings = "runner.runtimeClassName=gvisor,images.pullSecrets[0]=a,images.pullPolicy=Always,\
                     runner.podTemplate.spec.containers[0].name=runner,runner.podTemplate.spec.containers[0].env[0].name=A,\
-                    runner.podTemplate.spec.containers[0].env[0].value=b,runner.podTemplate.spec.imagePullSecrets[0].name=c";
+                    runner.podTemplate.spec.containers[0].env[0].value=b,runner.podTemplate.spec.imagePullSecrets[0].name=c,\
+                    runner.installCaches.hostPath.path=/var/caches";
     let objects = tools.render(&cases::set(&[cases::EXTERNAL, settings]))?;
     let map = objects.get("ConfigMap", "cliscale-runner-pod")?;
     let template = parse(map["data"]["template.yaml"].as_str().context("a template")?)?;
     let expected = serde_json::json!({ "spec": {
         "runtimeClassName": "gvisor",
         "imagePullSecrets": [{ "name": "c" }, { "name": "a" }],
-        "containers": [{ "name": "runner", "imagePullPolicy": "Always", "env": [{ "name": "A", "value": "b" }] }],
+        "containers": [{
+            "name": "runner",
+            "imagePullPolicy": "Always",
+            "env": [{ "name": "A", "value": "b" }, { "name": "CLISCALE_INSTALL_CACHES", "value": "/caches" }],
+            "volumeMounts": [{ "name": "install-caches", "mountPath": "/caches", "readOnly": true }],
+        }],
+        "volumes": [{ "name": "install-caches", "hostPath": { "path": "/var/caches" } }],
     }});
     assert_eq!(template, expected);
     Ok(())

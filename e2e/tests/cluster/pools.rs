@@ -116,6 +116,50 @@ async fn a_controller_that_dies_with_a_claim_in_hand_leaves_it_to_the_next() -> 
         .await
 }
 
+/// Stops every claim in the middle of its transaction for as long as somebody holds the lock.
+const HOLD_CLAIMS: &str = "CREATE FUNCTION hold() RETURNS trigger LANGUAGE plpgsql AS \
+    $$ BEGIN PERFORM pg_advisory_xact_lock(4711); RETURN NEW; END $$; \
+    CREATE TRIGGER hold AFTER UPDATE ON runners FOR EACH ROW WHEN (NEW.state = 'claimed') EXECUTE FUNCTION hold(); \
+    SELECT pg_advisory_lock(4711)";
+const HELD: &str = "SELECT FROM pg_locks WHERE locktype = 'advisory' AND objid = 4711 AND NOT granted";
+
+#[tokio::test]
+async fn a_claim_that_a_dying_controller_never_committed_was_never_made() -> Result<()> {
+    with_pool(json!({"name": "default", "min": 1, "max": 1, "perMinute": 3000}))
+        .controllers(1)
+        .gateways(0)
+        .run(async |stack| {
+            wait_until_idle(stack, 1).await?;
+            let standby = standbys(stack).await?.first().context("a standby")?.labels()["cliscale.dev/runner"].clone();
+            let (hits, controller) = (Hits::start(stack.kubernetes.host).await?, &stack.controllers[0]);
+            let database = stack.database.client().await?;
+            database.batch_execute(HOLD_CLAIMS).await?;
+            let (api, body) = (stack.controller_api(0)?, stack.request(&format!("{}; exit 7", hits.call("held"))));
+            let killed = async {
+                let deadline = Instant::now() + PATIENCE;
+                while database.query(HELD, &[]).await?.is_empty() {
+                    anyhow::ensure!(Instant::now() < deadline, "no claim was held");
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+                controller.end("KILL").await
+            };
+            let (answer, killed) = tokio::join!(api.try_create("held", &body), killed);
+            killed?;
+            assert!(answer.is_err(), "{answer:?}");
+            // It waits for the transaction's end.
+            database.batch_execute("SELECT pg_advisory_unlock(4711); DROP TRIGGER hold ON runners").await?;
+            let sessions: i64 = database.query_one("SELECT COUNT(*) FROM sessions", &[]).await?.get(0);
+            assert_eq!(sessions, 0);
+            controller.start(&[]).await?;
+            let answer = stack.controller_api(0)?.try_create("held", &body).await?;
+            let view = stack.controller_api(0)?.wait_ended(text(&answer.body, "sessionId")?).await?;
+            assert_eq!((&view["runnerId"], &view["exitCode"]), (&json!(standby), &json!(7)), "{view}");
+            assert_eq!(hits.count("held"), 1);
+            Ok(())
+        })
+        .await
+}
+
 #[tokio::test]
 async fn a_standby_is_marked_until_a_session_has_it_and_a_lost_one_is_replaced() -> Result<()> {
     with_pool(json!({"name": "default", "min": 2, "perMinute": 3000, "labels": {"team": "blue"}}))
