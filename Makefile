@@ -29,13 +29,14 @@ dist: ## a release in dist/: programs, chart, all-in-one image where docker, pod
 bench: ## measure speed and memory beside the peers, and write bench/RESULTS.md (Linux; 20 minutes)
 	@tools/prerequisites test
 	@$(MAKE) --no-print-directory web
-	cargo build --release -p gateway -p runner -p bench --bins
+	cargo build --release --workspace --bins
 	@bench/install-peers
 	@$${CARGO_TARGET_DIR:-target}/release/bench-results
 
 bench-smoke: ## prove that every measurement runs
 	@$(MAKE) --no-print-directory web
-	cargo build --profile ci -p gateway -p runner -p bench --bins
+	cargo build --profile ci --workspace --all-targets
+	@bench/install-peers
 	@$${CARGO_TARGET_DIR:-target}/ci/bench-results --smoke
 
 web: gateway/web/dist/index.html ## the page that the gateway embeds
@@ -63,4 +64,4 @@ fmt: ## format the Rust code
 
 clean: ## remove everything that was built
 	cargo clean
-	rm -rf bench/peers/node_modules gateway/web/dist gateway/web/element/dist gateway/web/node_modules e2e/browser/node_modules sample-cli/node_modules screen/tests/xterm/node_modules
+	rm -rf bench/peers/node_modules bench/peers/terminals/node_modules bench/peers/page/node_modules gateway/web/dist gateway/web/element/dist gateway/web/node_modules e2e/browser/node_modules sample-cli/node_modules screen/tests/xterm/node_modules

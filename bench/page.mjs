@@ -8,7 +8,10 @@
 // speed, 1.6 Mbit/s and 150 ms there and back, as Lighthouse has them. Loopback counts as secure, so what is sent is
 // brotli, as over https; the bodies' weight over plain http, as gzip, comes last.
 
+import { mkdtempSync, rmSync } from 'node:fs';
 import { get } from 'node:http';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 
 const runs = Number(process.argv[2] ?? 5);
 process.env.CLISCALE_BIN ??= process.argv[3] ?? 'target/release/cliscale';
@@ -44,7 +47,7 @@ function watch() {
 }
 
 async function measure(browser, server, { context: options, slower, network }) {
-  const session = await server.create({ code_url: new URL('.', import.meta.url).pathname, install_cmd: '', command: 'printf "ready\\n"; exec cat' });
+  const session = await server.create({ code_url: folder, install_cmd: '', command: 'printf "ready\\n"; exec cat' });
   while ((await server.get(session.sessionId)).state !== 'running') await new Promise((next) => setTimeout(next, 20));
   const context = await browser.newContext(options);
   try {
@@ -85,6 +88,7 @@ function median(found, name) {
   return values[Math.floor(values.length / 2)];
 }
 
+const folder = mkdtempSync(join(tmpdir(), 'cliscale-bench-'));
 const server = await Cliscale.start({ args: ['--create-rate', '10000/min'] });
 const browser = await launch();
 let urls = [];
@@ -103,4 +107,5 @@ try {
 } finally {
   await browser.close();
   await server.stop();
+  rmSync(folder, { recursive: true, force: true });
 }

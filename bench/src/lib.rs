@@ -6,6 +6,7 @@ pub mod machine;
 pub mod options;
 pub mod pin;
 pub mod proc;
+pub mod signer;
 
 use serde::{Deserialize, Serialize};
 

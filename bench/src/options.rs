@@ -1,6 +1,7 @@
 //! The flags that every measuring program takes.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Parser;
 
@@ -47,6 +48,11 @@ impl Options {
 
     pub fn runs(&self) -> usize {
         if self.smoke { 1 } else { self.runs }
+    }
+
+    /// How long is waited until something has come to rest.
+    pub fn settle(&self, time: Duration) -> Duration {
+        self.size(time, Duration::from_millis(20))
     }
 
     /// The size of a measurement: as it should be, or the tiny one.

@@ -37,6 +37,18 @@ impl Usage {
     }
 }
 
+/// The processor time in seconds of every process of this name that this one has started, with their own ended children.
+pub fn secs_of_children(name: &str) -> Result<f64> {
+    let mut ticks = 0;
+    for pid in tree(i32::try_from(std::process::id())?)? {
+        let Ok(stat) = Process::new(pid).and_then(|process| process.stat()) else { continue };
+        if stat.comm == name {
+            ticks += stat.utime + stat.stime + u64::try_from(stat.cutime + stat.cstime).unwrap_or(0);
+        }
+    }
+    Ok(ticks as f64 / procfs::ticks_per_second() as f64)
+}
+
 /// This process, and below it everything that it started and that is still there.
 pub fn tree(pid: i32) -> Result<Vec<i32>> {
     let parents: Vec<(i32, i32)> =

@@ -51,6 +51,16 @@ pub struct Running {
 
 impl Running {
     pub async fn start(config: ServerConfig, shutdown: Shutdown) -> anyhow::Result<Self> {
+        let launcher = launcher(&config).await?;
+        Self::start_with(config, launcher, shutdown).await
+    }
+
+    /// The same with a launcher that is the caller's own.
+    pub async fn start_with(
+        config: ServerConfig,
+        launcher: Arc<dyn Launcher>,
+        shutdown: Shutdown,
+    ) -> anyhow::Result<Self> {
         let key = SealKey::load_or_create(&config.encryption_key_file)?;
         let gateway_token = key.gateway_token()?;
         let store = open_store(&config, key).await?;
@@ -63,7 +73,6 @@ impl Running {
             Some(url) => url.clone(),
             None => Url::parse(&format!("http://127.0.0.1:{}", internal.local_addr()?.port()))?,
         };
-        let launcher = launcher(&config).await?;
         let recordings = match config.recordings.clone() {
             Some(settings) => {
                 let opened = Recordings::open(settings, Arc::clone(&store), &metrics, shutdown.clone());

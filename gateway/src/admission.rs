@@ -6,8 +6,8 @@ use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use service::Problem;
 use session::frames::{Tickets, Wire};
-use session::{ClientId, ProblemType, Role, Secret, SessionId};
-use store::{Digest, NewTicket, Route, Store, TicketOutcome, Time};
+use session::{Claims, ClientId, ProblemType, Role, Secret, SessionId};
+use store::{Digest, Entrance, NewTicket, Route, Store, TicketOutcome, Time};
 
 use crate::handshake::{Offers, TICKET_BYTES};
 use crate::token::{TokenFault, TokenVerifier};
@@ -29,6 +29,13 @@ pub struct Admitted {
     /// For the way back; a `tty` client cannot take them.
     pub tickets: Option<Tickets>,
     pub route: Route,
+}
+
+/// What came of an attempt in one round trip.
+enum Attempt {
+    Admitted(Admitted),
+    /// The token was not used up: it is spent, or more has to be looked at first.
+    Not(Route),
 }
 
 pub struct Admission {
@@ -57,17 +64,30 @@ impl Admission {
     }
 
     pub async fn admit(&self, session: SessionId, token: Option<&str>, offers: &Offers) -> Result<Admitted, Problem> {
-        let route = self.store.route(session).await?.ok_or_else(session_unknown)?;
+        let claims = match token {
+            Some(token) => {
+                Some(self.verifier.verify(token, session).await.map_err(|fault| explain(fault.problem_type())))
+            }
+            None => None,
+        };
+        let route = match &claims {
+            Some(Ok(claims)) if offers.tty_r1 => match self.enter_at_once(claims, offers.own_ticket.as_ref()).await? {
+                Attempt::Admitted(admitted) => return Ok(admitted),
+                Attempt::Not(route) => route,
+            },
+            _ => self.store.route(session).await?.ok_or_else(session_unknown)?,
+        };
         // The end of a session can be shown to any client of ours, whatever its backend spoke.
         let backend = if is_over(&route) { Wire::TtyR1 } else { route.wire };
         let wire = offers
             .select(backend)
             .ok_or_else(|| Problem::new(ProblemType::InvalidRequest, "offer the subprotocol tty, or tty.r1 and tty"))?;
-        let refusal = match token {
-            Some(token) => match self.enter_by_token(token, wire, &route, offers.own_ticket.as_ref()).await {
+        let refusal = match claims {
+            Some(Ok(claims)) => match self.enter_by_token(&claims, wire, &route, offers.own_ticket.as_ref()).await {
                 Ok(admitted) => return Ok(admitted),
                 Err(refusal) => Some(refusal),
             },
+            Some(Err(refusal)) => Some(refusal),
             None => None,
         };
         match &offers.ticket {
@@ -80,16 +100,35 @@ impl Admission {
         }
     }
 
+    /// What nearly everybody comes for, a client of ours in front of our runner, in one round trip: nothing has to be
+    /// known of such a session before its token is used up.
+    async fn enter_at_once(&self, claims: &Claims, own_ticket: Option<&Secret>) -> Result<Attempt, Problem> {
+        let client = ClientId::new();
+        let (tickets, ticket) = draw_tickets(client, own_ticket)?;
+        let entrance = self.store.enter(&claims.jti, claims.sub, ticket, Time::now()).await?;
+        let Entrance { route, role } = entrance.ok_or_else(session_unknown)?;
+        Ok(match role {
+            Some(role) => Attempt::Admitted(Admitted {
+                entry: Entry::Token,
+                role,
+                client,
+                wire: Wire::TtyR1,
+                tickets: Some(tickets),
+                route,
+            }),
+            None => Attempt::Not(route),
+        })
+    }
+
     /// `own_ticket`: what the client would have as its ticket, so that it has a way back even if our answer is lost.
     async fn enter_by_token(
         &self,
-        token: &str,
+        claims: &Claims,
         wire: Wire,
         route: &Route,
         own_ticket: Option<&Secret>,
     ) -> Result<Admitted, Problem> {
         let session = route.session;
-        let claims = self.verifier.verify(token, session).await.map_err(|fault| explain(fault.problem_type()))?;
         // Both are said before the token is used up: it may still serve another client.
         if is_over(route) {
             if wire == Wire::Tty {

@@ -1,6 +1,7 @@
 //! A client's WebSocket while the gateway itself speaks on it: before the runner is there, and after it was lost.
 //! What the client sends early is held as it came, to be handed to the runner later.
 
+use std::borrow::Cow;
 use std::io;
 use std::time::Duration;
 
@@ -23,6 +24,8 @@ const PING_EVERY: Duration = Duration::from_secs(20);
 const DEAD_AFTER: Duration = Duration::from_secs(65);
 /// The gateway's own frames are short; a client that takes none of them for this long is gone.
 const SEND_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a frame may wait for another to go with it.
+const SOON: Duration = Duration::from_millis(20);
 /// How long a client may take to answer a close frame.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -49,12 +52,22 @@ enum Early {
     Discard,
 }
 
+/// What is left when the gateway has no more to say by itself.
+pub struct Parts {
+    pub io: TcpStream,
+    pub held: Bytes,
+    pub unsent: Vec<u8>,
+}
+
 pub struct ClientSocket {
     io: TcpStream,
     /// What came with the handshake and was not looked at yet.
     unread: Bytes,
     wire: Wire,
     early: Early,
+    /// Frames that go with the next one, and when they go at the latest.
+    unsent: Vec<u8>,
+    send_by: Instant,
     ping: Interval,
     heard: Instant,
     drain: CancellationToken,
@@ -76,22 +89,24 @@ impl ClientSocket {
     fn with(io: TcpStream, unread: Bytes, wire: Wire, early: Early, drain: CancellationToken) -> Self {
         let mut ping = interval_at(Instant::now() + PING_EVERY, PING_EVERY);
         ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Self { io, unread, wire, early, ping, heard: Instant::now(), drain }
+        let now = Instant::now();
+        Self { io, unread, wire, early, unsent: Vec::new(), send_by: now, ping, heard: now, drain }
     }
 
     pub fn wire(&self) -> Wire {
         self.wire
     }
 
-    /// The connection, and what the client sent meanwhile.
-    pub fn into_parts(self) -> (TcpStream, Bytes) {
-        match self.early {
+    /// The connection, what the client sent meanwhile, and what was not sent to it yet.
+    pub fn into_parts(self) -> Parts {
+        let held = match self.early {
             Early::Hold { mut held, .. } => {
                 held.extend_from_slice(&self.unread);
-                (self.io, held.freeze())
+                held.freeze()
             }
-            Early::Discard => (self.io, Bytes::new()),
-        }
+            Early::Discard => Bytes::new(),
+        };
+        Parts { io: self.io, held, unsent: self.unsent }
     }
 
     /// Does `work` while the connection is kept up: pings, holds what comes, and notices when it is over.
@@ -105,12 +120,14 @@ impl ClientSocket {
         }
         let mut buffer = BytesMut::with_capacity(4096);
         loop {
+            let alarm = if self.unsent.is_empty() { self.heard + DEAD_AFTER } else { self.send_by };
             tokio::select! {
                 done = &mut work => return Ok(done),
                 () = self.drain.cancelled() => return Err(Interrupt::Draining),
-                () = sleep_until(self.heard + DEAD_AFTER) => {
-                    return Err(Interrupt::Failed(io::ErrorKind::TimedOut.into()));
-                }
+                () = sleep_until(alarm) => match self.unsent.is_empty() {
+                    true => return Err(Interrupt::Failed(io::ErrorKind::TimedOut.into())),
+                    false => self.write(&[]).await?,
+                },
                 _ = self.ping.tick() => self.write(&wire::server_frame(opcode::PING, b"")).await?,
                 read = self.io.read_buf(&mut buffer) => match read {
                     Ok(0) => return Err(Interrupt::Closed(None)),
@@ -130,6 +147,13 @@ impl ClientSocket {
 
     pub async fn send(&mut self, frame: &ServerFrame) -> Result<(), Interrupt> {
         self.write(&wire::server_frame(opcode::BINARY, &frame.encode())).await
+    }
+
+    /// Has a frame sent with whatever is sent next, in a moment at the latest: a runner that is there has something to
+    /// say by then.
+    pub fn send_soon(&mut self, frame: &ServerFrame) {
+        self.unsent.extend(wire::server_frame(opcode::BINARY, &frame.encode()));
+        self.send_by = Instant::now() + SOON;
     }
 
     /// Says how the session ended, to clients that understand it, and closes.
@@ -174,11 +198,9 @@ impl ClientSocket {
     }
 
     async fn write(&mut self, bytes: &[u8]) -> Result<(), Interrupt> {
-        let written = timeout(SEND_TIMEOUT, async {
-            self.io.write_all(bytes).await?;
-            self.io.flush().await
-        });
-        match written.await {
+        let unsent = std::mem::take(&mut self.unsent);
+        let bytes = if unsent.is_empty() { Cow::Borrowed(bytes) } else { Cow::Owned([&unsent, bytes].concat()) };
+        match timeout(SEND_TIMEOUT, self.io.write_all(&bytes)).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => Err(Interrupt::Failed(error)),
             Err(_) => Err(Interrupt::Failed(io::ErrorKind::TimedOut.into())),

@@ -6,8 +6,10 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 
-use jsonwebtoken::DecodingKey;
-use jsonwebtoken::jwk::{AlgorithmParameters, JwkSet, KeyAlgorithm, PublicKeyUse};
+use aws_lc_rs::signature::{ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256, RsaPublicKeyComponents};
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use jsonwebtoken::jwk::{AlgorithmParameters, JwkSet, KeyAlgorithm, PublicKeyUse, RSAKeyParameters};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -37,7 +39,8 @@ pub enum NoKey {
 
 pub struct KeyCache {
     source: Arc<dyn JwksSource>,
-    keys: RwLock<HashMap<String, Arc<DecodingKey>>>,
+    /// Parsed once, with what each verification would have to compute anew.
+    keys: RwLock<HashMap<String, Arc<ParsedPublicKey>>>,
     /// `kid`s that were asked for in vain, oldest first.
     unknown: Mutex<VecDeque<(String, Instant)>>,
     /// Held while fetching, so that everybody who waits for it can use what the first one brought.
@@ -56,7 +59,7 @@ impl KeyCache {
         Self { source, keys: RwLock::default(), unknown: Mutex::default(), last: tokio::sync::Mutex::new(None) }
     }
 
-    pub async fn key(&self, kid: &str) -> Result<Arc<DecodingKey>, NoKey> {
+    pub async fn key(&self, kid: &str) -> Result<Arc<ParsedPublicKey>, NoKey> {
         if let Some(key) = self.known(kid) {
             return Ok(key);
         }
@@ -121,7 +124,7 @@ impl KeyCache {
         fetch
     }
 
-    fn known(&self, kid: &str) -> Option<Arc<DecodingKey>> {
+    fn known(&self, kid: &str) -> Option<Arc<ParsedPublicKey>> {
         self.keys.read().expect("keys lock").get(kid).cloned()
     }
 
@@ -143,21 +146,27 @@ impl KeyCache {
 }
 
 /// The set's RSA keys for signatures. Any other kind is none of ours, a symmetric one above all.
-fn usable(set: &JwkSet) -> HashMap<String, Arc<DecodingKey>> {
+fn usable(set: &JwkSet) -> HashMap<String, Arc<ParsedPublicKey>> {
     let mut keys = HashMap::new();
     for jwk in &set.keys {
         let for_signatures = matches!(jwk.common.public_key_use, None | Some(PublicKeyUse::Signature));
         let rs256 = matches!(jwk.common.key_algorithm, None | Some(KeyAlgorithm::RS256));
-        let rsa = matches!(jwk.algorithm, AlgorithmParameters::RSA(_));
-        let Some(kid) = jwk.common.key_id.as_ref().filter(|_| for_signatures && rs256 && rsa) else { continue };
-        match DecodingKey::from_jwk(jwk) {
-            Ok(key) => {
+        let AlgorithmParameters::RSA(rsa) = &jwk.algorithm else { continue };
+        let Some(kid) = jwk.common.key_id.as_ref().filter(|_| for_signatures && rs256) else { continue };
+        match parse(rsa) {
+            Some(key) => {
                 keys.insert(kid.clone(), Arc::new(key));
             }
-            Err(_) => tracing::warn!("a verification key cannot be read and is left out"),
+            None => tracing::warn!("a verification key cannot be read and is left out"),
         }
     }
     keys
+}
+
+/// A key for RS256 and nothing else.
+fn parse(rsa: &RSAKeyParameters) -> Option<ParsedPublicKey> {
+    let [n, e] = [&rsa.n, &rsa.e].map(|part| BASE64_URL_SAFE_NO_PAD.decode(part).ok());
+    RsaPublicKeyComponents { n: n?, e: e? }.to_parsed_public_key(&RSA_PKCS1_2048_8192_SHA256).ok()
 }
 
 #[cfg(test)]
@@ -185,12 +194,15 @@ mod tests {
                 return Err(JwksError("away".into()));
             }
             let keys = r#"{"keys": [
-                {"kty": "RSA", "kid": "a", "use": "sig", "alg": "RS256", "n": "wQ", "e": "AQAB"},
-                {"kty": "RSA", "kid": "encrypts", "use": "enc", "n": "wQ", "e": "AQAB"},
+                {"kty": "RSA", "kid": "a", "use": "sig", "alg": "RS256", "n": "MODULUS", "e": "AQAB"},
+                {"kty": "RSA", "kid": "broken", "use": "sig", "alg": "RS256", "n": "$", "e": "AQAB"},
+                {"kty": "RSA", "kid": "encrypts", "use": "enc", "n": "MODULUS", "e": "AQAB"},
                 {"kty": "oct", "kid": "shared", "alg": "HS256", "k": "c2VjcmV0"}
             ]}"#;
             let key = if self.rotated.load(Ordering::SeqCst) { "\"b\"" } else { "\"a\"" };
-            Ok(serde_json::from_str(&keys.replace("\"a\"", key)).unwrap())
+            // An odd number of 2048 bits.
+            let modulus = BASE64_URL_SAFE_NO_PAD.encode([0xc1; 256]);
+            Ok(serde_json::from_str(&keys.replace("\"a\"", key).replace("MODULUS", &modulus)).unwrap())
         }
     }
 
@@ -235,6 +247,7 @@ mod tests {
     async fn only_rsa_keys_for_signatures_count() {
         let (_, cache) = cache();
         assert!(cache.key("a").await.is_ok());
+        assert_eq!(cache.key("broken").await.err(), Some(NoKey::Unknown));
         assert_eq!(cache.key("encrypts").await.err(), Some(NoKey::Unknown));
         assert_eq!(cache.key("shared").await.err(), Some(NoKey::Unknown));
     }

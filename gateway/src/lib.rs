@@ -12,10 +12,11 @@ mod drain;
 mod embedding;
 mod extend;
 mod files;
+mod giving_back;
 mod handshake;
-mod jwks;
+pub mod jwks;
 mod kept;
-mod keys;
+pub mod keys;
 mod metrics;
 mod origin;
 mod page;
@@ -23,7 +24,7 @@ mod page_token;
 mod runner_link;
 mod share;
 mod terminal;
-mod token;
+pub mod token;
 mod upgraded;
 mod upstream;
 mod viewer_tokens;
@@ -53,6 +54,7 @@ pub use viewer_tokens::{HttpViewerTokens, ViewerTokens};
 
 use admission::Admission;
 use drain::Drain;
+use giving_back::GivingBack;
 use keys::KeyCache;
 use metrics::GatewayMetrics;
 use page::Page;
@@ -117,6 +119,7 @@ struct Inner {
     metrics: GatewayMetrics,
     shutdown: Shutdown,
     drain: Drain,
+    giving_back: GivingBack,
     room: Arc<Semaphore>,
     refusals: Arc<Semaphore>,
     /// `None`: no links are handed out.
@@ -152,6 +155,8 @@ impl Gateway {
             stop.cancelled().await;
             draining.run(spread).await;
         });
+        let giving_back = GivingBack::default();
+        shutdown.spawn(giving_back.clone().run(shutdown.token()));
         Self(Arc::new(Inner {
             admission: Admission::new(Arc::clone(&store), verifier),
             page: Page::new(&config.embed_origins),
@@ -162,6 +167,7 @@ impl Gateway {
             store,
             shutdown,
             drain,
+            giving_back,
             viewer_tokens: controller.viewer_tokens,
             controller: controller.link,
             shares,
@@ -231,6 +237,10 @@ fn asks_to_be_embedded(query: &str) -> bool {
 }
 
 fn token_of(query: &str) -> Option<String> {
+    // As we write our links: nothing in it has to be decoded.
+    if let Some(token) = query.strip_prefix("token=").filter(|token| !token.contains(['%', '+', '&'])) {
+        return Some(token.to_owned());
+    }
     let mut members = url::form_urlencoded::parse(query.as_bytes());
     members.find(|(name, _)| name == "token").map(|(_, value)| value.into_owned())
 }

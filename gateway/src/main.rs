@@ -12,11 +12,15 @@ use service::shutdown::Stopping;
 use service::{HealthState, Problem, ServeLimits, Shutdown, serve};
 use session::ProblemType;
 use store::SealKey;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 
 /// An idle terminal costs an eighth less with it than with the system's own.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Connections that wait to be accepted: every client of another gateway may come at once when that one is gone. The
+/// kernel takes the lesser of this and `net.core.somaxconn`.
+const BACKLOG: u32 = 4096;
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
@@ -66,11 +70,18 @@ async fn serve_on(
     shutdown: &Shutdown,
     stopping: Stopping,
 ) -> anyhow::Result<()> {
-    let listener =
-        TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address} for {what}"))?;
+    let listener = listen(address).with_context(|| format!("cannot listen on {address} for {what}"))?;
     tracing::info!(address = %listener.local_addr()?, what, "listening");
     shutdown.spawn(serve(listener, router, ServeLimits::default(), stopping));
     Ok(())
+}
+
+fn listen(address: std::net::SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // As [`TcpListener::bind`] has it: a gateway that is started again must not wait for the old one's connections.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 async fn refuse_path() -> Problem {

@@ -1,26 +1,29 @@
 //! Shaking hands with a runner, or with a stock ttyd: one attempt, which harms nobody when it fails.
 
-use std::convert::Infallible;
 use std::io;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::{Request, StatusCode, header};
-use http_body_util::Empty;
-use hyper_util::rt::TokioIo;
+use bytes::BytesMut;
+use http::StatusCode;
+use http::header::{self, HeaderValue, InvalidHeaderValue};
 use session::frames::Wire;
 use session::runner_api::{CLIENT_HEADER, ROLE_HEADER};
 use session::{ClientId, Role, Secret};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
-use tokio_tungstenite::tungstenite::handshake::client::generate_key;
+use tokio_tungstenite::tungstenite::handshake::client::{Response, generate_key};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+use tokio_tungstenite::tungstenite::handshake::machine::TryParse;
 
-use crate::upgraded::{NotTcp, Upgraded};
+use crate::upgraded::Upgraded;
 
 /// The network is the cluster's own, or loopback.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Bytes that an answer has, with what is often sent right after it.
+const USUAL_ANSWER: usize = 1024;
+const MAX_ANSWER: usize = 16 * 1024;
 
 /// Why there is no connection to the runner. For the log.
 #[derive(Debug, thiserror::Error)]
@@ -29,16 +32,14 @@ pub enum LinkError {
     Connect(io::Error),
     #[error("no answer in time")]
     TimedOut,
-    #[error("the handshake failed: {0}")]
-    Http(#[from] hyper::Error),
+    #[error("the handshake broke off: {0}")]
+    Broken(io::Error),
     #[error("the upgrade was answered with {0}")]
     Refused(StatusCode),
     #[error("the upgrade's answer is no WebSocket answer for what was asked")]
     WrongAnswer,
-    #[error(transparent)]
-    NotTcp(#[from] NotTcp),
-    #[error("the address cannot stand in a request: {0}")]
-    Address(#[from] http::Error),
+    #[error("the address or the secret cannot stand in a request: {0}")]
+    Value(#[from] InvalidHeaderValue),
 }
 
 /// Whom to connect, and where to.
@@ -61,51 +62,57 @@ impl Link<'_> {
         timeout(HANDSHAKE_TIMEOUT, self.shake_hands(stream)).await.map_err(|_| LinkError::TimedOut)?
     }
 
-    async fn shake_hands(&self, stream: TcpStream) -> Result<Upgraded, LinkError> {
+    async fn shake_hands(&self, mut stream: TcpStream) -> Result<Upgraded, LinkError> {
         let key = generate_key();
-        let request = self.request(&key)?;
-        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-        let connection = connection.with_upgrades();
-        let upgrade = async {
-            let response = sender.send_request(request).await?;
-            if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-                return Err(LinkError::Refused(response.status()));
+        stream.write_all(self.request(&key)?.as_bytes()).await.map_err(LinkError::Broken)?;
+        let mut read = BytesMut::with_capacity(USUAL_ANSWER);
+        let (used, response) = loop {
+            if stream.read_buf(&mut read).await.map_err(LinkError::Broken)? == 0 {
+                return Err(LinkError::Broken(io::ErrorKind::UnexpectedEof.into()));
             }
-            let says = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
-            if says(header::SEC_WEBSOCKET_ACCEPT) != Some(derive_accept_key(key.as_bytes()).as_str())
-                || says(header::SEC_WEBSOCKET_PROTOCOL) != Some(self.wire.as_str())
-                || says(header::SEC_WEBSOCKET_EXTENSIONS).is_some()
-            {
-                return Err(LinkError::WrongAnswer);
+            match Response::try_parse(&read) {
+                Ok(Some(parsed)) => break parsed,
+                Ok(None) if read.len() < MAX_ANSWER => {}
+                Ok(None) | Err(_) => return Err(LinkError::WrongAnswer),
             }
-            Ok(hyper::upgrade::on(response).await?)
         };
-        // The connection's own future only drives the handshake; it ends with the upgrade, and is dropped with it.
-        let drive = async {
-            let _ = connection.await;
-            std::future::pending::<Infallible>().await
-        };
-        tokio::select! {
-            upgraded = upgrade => Ok(Upgraded::try_from(upgraded?)?),
-            never = drive => match never {},
+        if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            return Err(LinkError::Refused(response.status()));
         }
+        let says = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
+        if says(header::SEC_WEBSOCKET_ACCEPT) != Some(derive_accept_key(key.as_bytes()).as_str())
+            || says(header::SEC_WEBSOCKET_PROTOCOL) != Some(self.wire.as_str())
+            || says(header::SEC_WEBSOCKET_EXTENSIONS).is_some()
+        {
+            return Err(LinkError::WrongAnswer);
+        }
+        Ok(Upgraded::new(stream, &read[used..]))
     }
 
-    fn request(&self, key: &str) -> Result<Request<Empty<Bytes>>, http::Error> {
-        let mut request = Request::get("/ws")
-            .header(header::HOST, self.address)
-            .header(header::CONNECTION, "Upgrade")
-            .header(header::UPGRADE, "websocket")
-            .header(header::SEC_WEBSOCKET_VERSION, "13")
-            .header(header::SEC_WEBSOCKET_KEY, key)
-            .header(header::SEC_WEBSOCKET_PROTOCOL, self.wire.as_str())
-            .header(ROLE_HEADER, self.role.as_str())
-            .header(CLIENT_HEADER, self.client.to_string());
+    /// Written out, since nothing in it varies but a few words: what a client of HTTP needs beside it would cost more
+    /// than all the rest of a handshake.
+    fn request(&self, key: &str) -> Result<String, LinkError> {
+        let mut request = format!(
+            "GET /ws HTTP/1.1\r\nhost: {}\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\
+             sec-websocket-version: 13\r\nsec-websocket-key: {key}\r\nsec-websocket-protocol: {}\r\n\
+             {ROLE_HEADER}: {}\r\n{CLIENT_HEADER}: {}\r\n",
+            as_value(self.address)?,
+            self.wire.as_str(),
+            self.role.as_str(),
+            self.client,
+        );
         if let Some(secret) = self.secret {
-            let mut bearer = http::HeaderValue::try_from(format!("Bearer {}", secret.expose()))?;
-            bearer.set_sensitive(true);
-            request = request.header(header::AUTHORIZATION, bearer);
+            request.push_str("authorization: Bearer ");
+            request.push_str(as_value(secret.expose())?);
+            request.push_str("\r\n");
         }
-        request.body(Empty::new())
+        request.push_str("\r\n");
+        Ok(request)
     }
+}
+
+/// What a runner has told of itself must not end the line that it stands in.
+fn as_value(text: &str) -> Result<&str, LinkError> {
+    HeaderValue::from_str(text)?;
+    Ok(text)
 }

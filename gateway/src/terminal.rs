@@ -15,7 +15,7 @@ use tokio::time::{Instant, timeout};
 
 use crate::admission::{Admitted, explain, session_unknown};
 use crate::bridge::{self, Boundary, Connected, Ending, Rest};
-use crate::client::{ClientSocket, Interrupt};
+use crate::client::{ClientSocket, Interrupt, Parts};
 use crate::drain::Place;
 use crate::handshake::{self, Offers};
 use crate::metrics::{EndedBy, OpenConnection};
@@ -111,6 +111,7 @@ fn accept(
         wire = admitted.wire.as_str(), entry = ?admitted.entry, "admitted");
     handshake::select_protocol(&mut accepted, admitted.wire);
     let shutdown = gateway.shutdown.clone();
+    let bridges = shutdown.clone();
     shutdown.spawn(async move {
         let open = Open {
             session: admitted.route.session,
@@ -130,7 +131,10 @@ fn accept(
         let socket = ClientSocket::new(socket, open.wire, open.place.told().clone());
         match connect(&open.gateway, socket, admitted).await {
             // A task of its own, which holds nothing of this one's state: thousands of them wait at the same time.
-            Ok(connected) => open.gateway.shutdown.clone().spawn(bridge_terminal(open, connected, silence)),
+            Ok(connected) => {
+                open.gateway.giving_back.freed();
+                bridges.spawn(bridge_terminal(open, connected, silence));
+            }
             Err(by) => open.end(by),
         }
     });
@@ -153,6 +157,7 @@ impl Open {
         self.gateway.metrics.ended(by);
         tracing::info!(session = %self.session, client = %self.client, by = by.as_str(), "a terminal connection ended");
         drop((self.counted, self.permit));
+        self.gateway.giving_back.freed();
     }
 }
 
@@ -190,28 +195,34 @@ fn refuse(
 }
 
 /// The bridge, and what is left to say after it.
-async fn bridge_terminal(open: Open, mut connected: Connected, silence: Option<Duration>) {
-    let (drain, drain_for) = (open.place.told(), open.gateway.config.drain_timeout);
-    let limits = bridge::Limits { drain, drain_for, silence };
-    let (ending, boundary) = bridge::run(&mut connected, &open.gateway.metrics.traffic, limits).await;
-    let client = ClientSocket::after_bridge(connected.client, open.wire, drain.clone());
-    let by = Box::pin(part(&open.gateway, client, open.session, ending, boundary)).await;
-    open.end(by);
+#[expect(clippy::manual_async_fn, reason = "the state of an async fn would hold its arguments twice")]
+fn bridge_terminal(
+    open: Open,
+    mut connected: Connected,
+    silence: Option<Duration>,
+) -> impl Future<Output = ()> + Send + 'static {
+    async move {
+        let (drain, drain_for) = (open.place.told(), open.gateway.config.drain_timeout);
+        let limits = bridge::Limits { drain, drain_for, silence };
+        let (ending, boundary) = bridge::run(&mut connected, &open.gateway.metrics.traffic, limits).await;
+        let client = ClientSocket::after_bridge(connected.client, open.wire, drain.clone());
+        let by = Box::pin(part(&open.gateway, client, open.session, ending, boundary)).await;
+        open.end(by);
+    }
 }
 
 /// From the client's handshake to the runner's.
 async fn connect(gateway: &Inner, mut client: ClientSocket, admitted: Admitted) -> Result<Connected, EndedBy> {
     let began = Instant::now();
-    if let Some(tickets) = &admitted.tickets
-        && let Err(interrupt) = client.send(&ServerFrame::Tickets(tickets.clone())).await
-    {
-        return Err(interrupted(client, interrupt).await);
+    if let Some(tickets) = &admitted.tickets {
+        client.send_soon(&ServerFrame::Tickets(tickets.clone()));
     }
     match waiting::reach(&mut client, &*gateway.store, &admitted).await {
         Ok(Reached::Runner(runner)) => {
             gateway.metrics.waited(began.elapsed());
-            let (client, held) = client.into_parts();
-            Ok(Connected { client, runner: runner.io, to_runner: Rest::of(&held), to_client: Rest::of(&runner.unread) })
+            let Parts { io: client, held, unsent } = client.into_parts();
+            let to_client = Rest::of(&[&unsent[..], &runner.unread].concat());
+            Ok(Connected { client, runner: runner.io, to_runner: Rest::of(&held), to_client })
         }
         Ok(Reached::Ended(ended)) => {
             client.finish(ended).await;

@@ -22,16 +22,21 @@ pub struct Upgraded {
     pub unread: Bytes,
 }
 
+impl Upgraded {
+    pub fn new(io: TcpStream, unread: &[u8]) -> Self {
+        // A keystroke is one small frame; it must not wait for the next.
+        let _ = io.set_nodelay(true);
+        let _ = SockRef::from(&io).set_tcp_keepalive(&KEEP_ALIVE);
+        // A copy, since the rest of the buffer would stay with it.
+        Self { io, unread: Bytes::copy_from_slice(unread) }
+    }
+}
+
 impl TryFrom<hyper::upgrade::Upgraded> for Upgraded {
     type Error = NotTcp;
 
     fn try_from(upgraded: hyper::upgrade::Upgraded) -> Result<Self, NotTcp> {
         let parts = upgraded.downcast::<TokioIo<TcpStream>>().map_err(|_| NotTcp)?;
-        let io = parts.io.into_inner();
-        // A keystroke is one small frame; it must not wait for the next.
-        let _ = io.set_nodelay(true);
-        let _ = SockRef::from(&io).set_tcp_keepalive(&KEEP_ALIVE);
-        // A copy, since the rest of hyper's buffer would stay with it.
-        Ok(Self { io, unread: Bytes::copy_from_slice(&parts.read_buf) })
+        Ok(Self::new(parts.io.into_inner(), &parts.read_buf))
     }
 }

@@ -2,7 +2,7 @@
 
 use session::{ApiKeyId, ClientId, Role};
 
-use crate::{Digest, Time};
+use crate::{Digest, Route, Time};
 
 /// A one-time token.
 #[derive(Debug, Clone)]
@@ -20,6 +20,14 @@ pub struct NewTicket {
     pub page_token: Digest,
     /// For a ticket that a token is exchanged for; a successor keeps its predecessor's client.
     pub client: ClientId,
+}
+
+/// The session that somebody came for with a token.
+#[derive(Debug, Clone)]
+pub struct Entrance {
+    pub route: Route,
+    /// `None`: the token was not consumed.
+    pub role: Option<Role>,
 }
 
 /// How a ticket was taken.

@@ -18,7 +18,7 @@ use session::state::Ended;
 use session::{ApiKeyId, RunnerId, Secret, SessionId, Stage};
 use tokio::sync::broadcast;
 
-pub use access::{ApiKey, AuditEntry, NewApiKey, NewTicket, NewToken, TicketOutcome};
+pub use access::{ApiKey, AuditEntry, Entrance, NewApiKey, NewTicket, NewToken, TicketOutcome};
 pub use pools::{Hold, PoolRecord, PoolTarget, Refill, Retired};
 pub use records::{Filter, Pruned, Retention, Route, RunnerRecord, RunnerState, SessionRecord};
 pub use runners::{Assignment, Beat, NewRunner, ReadyOutcome, Recorder, Replacement, RunnerCall};
@@ -101,6 +101,10 @@ pub trait Store: Send + Sync + 'static {
         ticket: Option<NewTicket>,
         now: Time,
     ) -> Result<Option<session::Role>>;
+    /// [`Store::route`] and [`Store::consume_token`] in one: the token is consumed, and the ticket recorded, where the
+    /// session's backend speaks `tty.r1`, and left as it is where it speaks anything else, in front of which not every
+    /// token may enter. `None`: there is no such session.
+    async fn enter(&self, jti: &str, session: SessionId, ticket: NewTicket, now: Time) -> Result<Option<Entrance>>;
     /// Redeems a resume ticket for its successor, in one transaction. A superseded ticket stays good for 60 s or until
     /// its successor is used, and being redeemed again replaces the successor that was not used. One presented after its
     /// successor was used ends its family.

@@ -21,8 +21,10 @@ pub const SOON: Duration = Duration::from_secs(30);
 /// A binary of this workspace, built with the profile that the tests run with.
 pub fn binary(name: &str) -> PathBuf {
     let test = std::env::current_exe().expect("the test's own path");
-    // target/PROFILE/deps/TEST -> target/PROFILE/NAME
-    let path = test.parent().and_then(Path::parent).expect("target/PROFILE/deps").join(name);
+    // target/PROFILE/deps/TEST or target/PROFILE/PROGRAM -> target/PROFILE/NAME
+    let folder = test.parent().expect("a program is in a folder");
+    let folder = if folder.ends_with("deps") { folder.parent().expect("target/PROFILE") } else { folder };
+    let path = folder.join(name);
     assert!(path.exists(), "{} is missing: cargo build --profile ci --workspace --bins", path.display());
     path
 }

@@ -1,17 +1,24 @@
-//! Runs every measuring program beside it and writes `bench/RESULTS.md`: each measure with its goal, our figure, the
-//! peers', and whether the goal is met. `--smoke` only proves that every program gives rows, and writes nothing.
+//! Runs every measuring program and writes `bench/RESULTS.md`: each measure with its goal, our figure, the peers', and
+//! whether the goal is met. `--smoke` only proves that every program gives rows, and writes nothing.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use bench::{OURS, Options, Row, machine};
 use clap::Parser;
 
-/// Each is looked for beside this program; its rows are one section.
-const PROGRAMS: &[(&str, &str)] = &[("starts", "Starts"), ("gateway", "Gateway"), ("runner", "Runner")];
+/// Each has a program that is called `bench-` and its name, beside this one, and gives a section.
+const PARTS: [(&str, &str); 5] =
+    [("starts", "Starts"), ("cluster", "Cluster"), ("gateway", "Gateway"), ("runner", "Runner"), (PAGE, "Page")];
+/// This one is a script, and gives no rows where there is no browser.
+const PAGE: &str = "page";
+const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/page-flood.mjs");
+/// Names the cluster to measure on.
+const CLUSTER: &str = "CLISCALE_E2E_KUBECONFIG";
 const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/RESULTS.md");
 
 fn main() -> Result<()> {
@@ -23,31 +30,54 @@ fn main() -> Result<()> {
         writeln!(page, "- {what}: {said}")?;
     }
     writeln!(page, "- date: {}", machine::line_of(Command::new("date").args(["-u", "+%F"])))?;
-    for (program, title) in PROGRAMS {
-        let path = folder.join(format!("bench-{program}"));
-        if !path.exists() || !options.wants(program) {
+    let mut failures = Vec::new();
+    for (name, title) in PARTS {
+        if !options.wants(name) || (name == "cluster" && !has_cluster(&options)) {
             continue;
         }
-        let rows = measure(&path, &options).with_context(|| format!("bench-{program}"))?;
-        ensure!(!rows.is_empty(), "bench-{program} gave no rows");
-        eprintln!("bench-{program}: {} rows", rows.len());
-        write!(page, "\n## {title}\n\n{}", table(&rows))?;
+        let began = Instant::now();
+        let (rows, failure) = measure(program(&folder, name), &options).with_context(|| format!("bench-{name}"))?;
+        eprintln!("bench-{name}: {} rows after {} s", rows.len(), began.elapsed().as_secs());
+        if !rows.is_empty() {
+            write!(page, "\n## {title}\n\n{}", table(&rows))?;
+        }
+        // What was measured is kept, whatever became of the rest.
+        if let Some(failure) = failure.or_else(|| (rows.is_empty() && name != PAGE).then(|| "no rows".to_owned())) {
+            writeln!(page, "\nNot all of it could be measured: {failure}.")?;
+            failures.push(format!("bench-{name}: {failure}"));
+        }
     }
     if !options.smoke && options.only.is_none() {
         std::fs::write(FILE, page).context(FILE)?;
     } else {
         print!("{page}");
     }
+    ensure!(failures.is_empty(), "{}", failures.join("; "));
     Ok(())
 }
 
-fn measure(program: &Path, options: &Options) -> Result<Vec<Row>> {
-    let mut command = Command::new(program);
+/// The tests on a cluster take longer than all that a smoke test may, and prove as much.
+fn has_cluster(options: &Options) -> bool {
+    !options.smoke && std::env::var_os(CLUSTER).is_some_and(|name| !name.is_empty())
+}
+
+fn program(folder: &Path, name: &str) -> Command {
+    if name != PAGE {
+        return Command::new(folder.join(format!("bench-{name}")));
+    }
+    let mut command = Command::new("node");
+    command.arg(SCRIPT).env("CLISCALE_BIN", folder.join("cliscale"));
+    command
+}
+
+/// The rows of one program, and how it failed, if it did.
+fn measure(mut command: Command, options: &Options) -> Result<(Vec<Row>, Option<String>)> {
     command.args(options.smoke.then_some("--smoke")).arg("--runs").arg(options.runs().to_string());
     let output = command.stdin(Stdio::null()).stderr(Stdio::inherit()).output()?;
-    ensure!(output.status.success(), "{}", output.status);
     let text = String::from_utf8(output.stdout)?;
-    text.lines().map(|line| serde_json::from_str(line).with_context(|| format!("no row: {line}"))).collect()
+    let rows = text.lines().map(|line| serde_json::from_str(line).with_context(|| format!("no row: {line}")));
+    let failure = (!output.status.success()).then(|| output.status.to_string());
+    Ok((rows.collect::<Result<_>>()?, failure))
 }
 
 /// One line for each measure, in the order in which they came first.

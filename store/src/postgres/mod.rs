@@ -40,9 +40,9 @@ use self::database::{Database, Repeat};
 use self::notices::Listener;
 pub use self::url::{InvalidUrl, PostgresUrl, Roots, SslMode, Tls};
 use crate::{
-    Advance, ApiKey, Assignment, AuditEntry, Beat, Creation, Digest, EndOutcome, Extension, Filter, NewApiKey,
-    NewRunner, NewSession, NewTicket, NewToken, PoolRecord, PoolTarget, Pruned, ReadyOutcome, Recorder, Refill,
-    Replacement, Result, Retention, Retired, Route, RunnerCall, RunnerRecord, SealKey, SessionRecord, Store,
+    Advance, ApiKey, Assignment, AuditEntry, Beat, Creation, Digest, EndOutcome, Entrance, Extension, Filter,
+    NewApiKey, NewRunner, NewSession, NewTicket, NewToken, PoolRecord, PoolTarget, Pruned, ReadyOutcome, Recorder,
+    Refill, Replacement, Result, Retention, Retired, Route, RunnerCall, RunnerRecord, SealKey, SessionRecord, Store,
     TicketOutcome, Time,
 };
 
@@ -139,6 +139,16 @@ impl Store for PostgresStore {
                 "consuming a token",
                 (jti.to_owned(), session, ticket, now),
                 |db, (jti, session, ticket, now)| Box::pin(tokens::consume(db, jti, *session, ticket.as_ref(), *now)),
+            )
+            .await
+    }
+
+    async fn enter(&self, jti: &str, session: SessionId, ticket: NewTicket, now: Time) -> Result<Option<Entrance>> {
+        self.database
+            .write_one(
+                "entering a session",
+                (jti.to_owned(), session, ticket, now),
+                |db, (jti, session, ticket, now)| Box::pin(tokens::enter(db, jti, *session, ticket, *now)),
             )
             .await
     }

@@ -1,6 +1,7 @@
 //! Reading, listing, advancing and ending sessions.
 
 use session::{Ended, RunnerId, Secret, SessionId, Stage};
+use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
 use super::failure::{Attempt, Failure};
@@ -121,28 +122,27 @@ pub(super) async fn extend(db: &mut Lease, id: SessionId, expires_at: Time) -> A
     rows::known_session(db, id).await.map(|session| Extension::Extended(Box::new(session)))
 }
 
-/// The runner's address and secret are given from its call home until it is gone, beyond the session's end.
+/// What [`read_route`] reads of the session that is `$1`. The runner's address and secret are given from its call home
+/// until it is gone, beyond the session's end.
+pub(super) const ROUTE: &str = "SELECT s.stage, s.wire, s.epoch, s.end_reason, s.exit_code, s.end_signal, s.end_message, \
+     r.id AS ready_id, r.address, r.secret \
+     FROM sessions s LEFT JOIN runners r ON r.id = s.runner_id AND r.state IN ('idle', 'claimed') WHERE s.id = $1";
+
 pub(super) async fn route(db: &Lease, id: SessionId) -> Attempt<Option<Route>> {
-    first(
-        db,
-        "SELECT s.id, s.stage, s.wire, s.epoch, s.end_reason, s.exit_code, s.end_signal, s.end_message, \
-         r.id AS ready_id, r.address, r.secret \
-         FROM sessions s LEFT JOIN runners r ON r.id = s.runner_id AND r.state IN ('idle', 'claimed') WHERE s.id = $1",
-        &[&uuid(id)],
-        |row| {
-            let runner: Option<RunnerId> = rows::maybe_id(row, "ready_id")?;
-            Ok(Route {
-                session: id,
-                stage: rows::word(row, "stage")?,
-                ended: rows::read_ended(row)?,
-                wire: rows::wire(row)?,
-                epoch: rows::epoch(row)?,
-                address: rows::column(row, "address")?,
-                secret: open_secret(&db.key, runner, rows::column(row, "secret")?)?,
-            })
-        },
-    )
-    .await
+    first(db, ROUTE, &[&uuid(id)], |row| read_route(row, id, &db.key)).await
+}
+
+pub(super) fn read_route(row: &Row, id: SessionId, key: &SealKey) -> Attempt<Route> {
+    let runner: Option<RunnerId> = rows::maybe_id(row, "ready_id")?;
+    Ok(Route {
+        session: id,
+        stage: rows::word(row, "stage")?,
+        ended: rows::read_ended(row)?,
+        wire: rows::wire(row)?,
+        epoch: rows::epoch(row)?,
+        address: rows::column(row, "address")?,
+        secret: open_secret(key, runner, rows::column(row, "secret")?)?,
+    })
 }
 
 fn open_secret(key: &SealKey, runner: Option<RunnerId>, sealed: Option<&[u8]>) -> Attempt<Option<Secret>> {

@@ -31,9 +31,9 @@ use tokio::sync::broadcast;
 use self::failure::Attempt;
 use self::worker::Worker;
 use crate::{
-    Advance, ApiKey, Assignment, AuditEntry, Beat, Creation, Digest, EndOutcome, Extension, Filter, NewApiKey,
-    NewRunner, NewSession, NewTicket, NewToken, PoolRecord, PoolTarget, Pruned, ReadyOutcome, Recorder, Refill,
-    Replacement, Result, Retention, Retired, Route, RunnerCall, RunnerRecord, SealKey, SessionRecord, Store,
+    Advance, ApiKey, Assignment, AuditEntry, Beat, Creation, Digest, EndOutcome, Entrance, Extension, Filter,
+    NewApiKey, NewRunner, NewSession, NewTicket, NewToken, PoolRecord, PoolTarget, Pruned, ReadyOutcome, Recorder,
+    Refill, Replacement, Result, Retention, Retired, Route, RunnerCall, RunnerRecord, SealKey, SessionRecord, Store,
     StoreError, TicketOutcome, Time,
 };
 
@@ -166,6 +166,11 @@ impl Store for SqliteStore {
     ) -> Result<Option<Role>> {
         let jti = jti.to_owned();
         self.write("consuming a token", move |db| tokens::consume(db, &jti, session, ticket, now)).await
+    }
+
+    async fn enter(&self, jti: &str, session: SessionId, ticket: NewTicket, now: Time) -> Result<Option<Entrance>> {
+        let jti = jti.to_owned();
+        self.write("entering a session", move |db| tokens::enter(db, &jti, session, ticket, now)).await
     }
 
     async fn redeem_ticket(

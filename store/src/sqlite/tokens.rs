@@ -1,12 +1,13 @@
 //! One-time tokens. Consuming one deletes it: of many attempts only one finds it there.
 
 use rusqlite::{Connection, params};
+use session::frames::Wire;
 use session::{Role, SessionId};
 
 use super::failure::Attempt;
 use super::rows::{self, execute, first};
-use super::{Write, tickets};
-use crate::{NewTicket, NewToken, Time};
+use super::{Write, sessions, tickets};
+use crate::{Entrance, NewTicket, NewToken, Time};
 
 /// `false`: there is no such session.
 pub(super) fn add(db: &Write<'_>, session: SessionId, token: &NewToken) -> Attempt<bool> {
@@ -45,4 +46,19 @@ pub(super) fn consume(
         tickets::start_family(db, session, role, &ticket)?;
     }
     Ok(role)
+}
+
+pub(super) fn enter(
+    db: &Write<'_>,
+    jti: &str,
+    session: SessionId,
+    ticket: NewTicket,
+    now: Time,
+) -> Attempt<Option<Entrance>> {
+    let Some(route) = sessions::route(db, db.key, session)? else { return Ok(None) };
+    let role = match route.wire {
+        Wire::TtyR1 => consume(db, jti, session, Some(ticket), now)?,
+        Wire::Tty => None,
+    };
+    Ok(Some(Entrance { route, role }))
 }

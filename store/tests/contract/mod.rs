@@ -258,6 +258,8 @@ macro_rules! every_contract {
                 a_token_needs_a_session,
                 a_token_waits_until_it_is_consumed,
                 a_token_without_a_ticket_gives_the_role_alone,
+                entering_finds_the_way_and_uses_the_token_up_once,
+                in_front_of_another_wire_entering_leaves_the_token,
             }
             tickets {
                 a_successor_keeps_role_and_client,

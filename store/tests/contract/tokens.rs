@@ -1,7 +1,8 @@
 //! One-time tokens.
 
-use session::{Role, SessionId};
-use store::NewToken;
+use session::frames::Wire;
+use session::{Role, RunnerId, SessionId};
+use store::{Entrance, NewToken, TicketOutcome};
 
 use super::*;
 
@@ -63,5 +64,47 @@ pub async fn a_token_waits_until_it_is_consumed(db: &Database) {
 pub async fn a_token_without_a_ticket_gives_the_role_alone(db: &Database) {
     let session = create(&*db.store).await;
     db.store.add_token(session.id, new_token("t")).await.unwrap();
+    assert_eq!(db.store.consume_token("t", session.id, None, after(1)).await.unwrap(), Some(Role::Operator));
+}
+
+pub async fn entering_finds_the_way_and_uses_the_token_up_once(db: &Database) {
+    let (session, _) = create_ready(&*db.store).await;
+    let stranger = create(&*db.store).await;
+    db.store.add_token(session.id, NewToken { role: Role::Viewer, ..new_token("v") }).await.unwrap();
+    assert!(db.store.enter("v", SessionId::new(), ticket("x"), after(1)).await.unwrap().is_none());
+    for (id, now) in [(stranger.id, after(1)), (session.id, after(300))] {
+        let refused = db.store.enter("v", id, ticket("x"), now).await.unwrap().unwrap();
+        assert!(refused.role.is_none() && refused.route.session == id);
+    }
+    let entered = at_once(db, 50, move |n, store| async move {
+        store.enter("v", session.id, ticket(&format!("t{n}")), after(1)).await.unwrap().unwrap()
+    })
+    .await;
+    let known = db.store.route(session.id).await.unwrap().unwrap();
+    let mut winners = 0;
+    for (n, Entrance { route, role }) in entered.into_iter().enumerate() {
+        assert_eq!((route.stage, &route.address, route.epoch), (known.stage, &known.address, known.epoch));
+        assert_eq!(route.secret.unwrap().expose(), known.secret.as_ref().unwrap().expose());
+        assert!(matches!(role, None | Some(Role::Viewer)));
+        winners += usize::from(role.is_some());
+        let page_token = digest(format!("page of t{n}"));
+        assert_eq!(db.store.page_token(page_token, session.id).await.unwrap(), role);
+        if role.is_some() {
+            let redeemed = db.store.redeem_ticket(digest(format!("t{n}")), session.id, ticket("next"), after(2)).await;
+            assert!(matches!(redeemed.unwrap(), TicketOutcome::Redeemed { role: Role::Viewer, .. }));
+        }
+    }
+    assert_eq!(winners, 1);
+    assert_eq!(db.store.page_token(digest("page of x"), session.id).await.unwrap(), None);
+}
+
+pub async fn in_front_of_another_wire_entering_leaves_the_token(db: &Database) {
+    let placement = Placement::Fixed { runner: RunnerId::new(), address: "ttyd.example:7681".to_owned() };
+    let new = NewSession { placement, ..new_session() };
+    let session = created(db.store.create_session(new, start()).await.unwrap());
+    db.store.add_token(session.id, new_token("t")).await.unwrap();
+    let Entrance { route, role } = db.store.enter("t", session.id, ticket("x"), after(1)).await.unwrap().unwrap();
+    assert_eq!((route.wire, role), (Wire::Tty, None));
+    assert_eq!(db.store.page_token(digest("page of x"), session.id).await.unwrap(), None);
     assert_eq!(db.store.consume_token("t", session.id, None, after(1)).await.unwrap(), Some(Role::Operator));
 }

@@ -33,6 +33,7 @@ async fn a_gateway_needs_few_rights() {
     let id = session.id;
     let jti = id.to_string();
     assert!(gateway.token_waits(&jti, id, start()).await.unwrap());
+    assert!(gateway.enter("none", id, ticket("none"), start()).await.unwrap().unwrap().role.is_none());
     assert!(gateway.consume_token(&jti, id, Some(ticket("a")), start()).await.unwrap().is_some());
     for (from, to) in [("a", "b"), ("a", "c"), ("c", "d"), ("a", "x")] {
         gateway.redeem_ticket(contract::digest(from), id, ticket(to), after(1)).await.unwrap();

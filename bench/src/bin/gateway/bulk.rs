@@ -39,7 +39,7 @@ pub async fn measure(bench: &Bench) -> Result<()> {
 }
 
 async fn measure_load(bench: &Bench, load: &Load) -> Result<()> {
-    let bytes = bench.options.size(BYTES, 16 << 20);
+    let bytes = bench.options.size(BYTES, 2 << 20);
     let mut speed = bench.rows(load.name, "MB/s");
     let mut cpu = bench.rows(&format!("{}: processor", load.name), "s/GB");
     let mut fair = bench.rows(&format!("{}: slowest to fastest", load.name), "ratio");

@@ -18,21 +18,22 @@ const SETTLE: Duration = Duration::from_secs(2);
 const WANTED: f64 = 2.3;
 
 pub async fn measure(bench: &Bench) -> Result<()> {
-    let open = bench.options.size(OPEN, 50);
+    let (open, first) = (bench.options.size(OPEN, 10), bench.options.size(50, 2));
+    let settle = bench.options.settle(SETTLE);
     let mut each = bench.rows(&format!("an idle terminal, {open} open: resident"), "KiB");
     let mut kept = bench.rows(&format!("of {open} that have closed, still resident"), "KiB each");
     // Memory does not scatter as times do, and a second round would find the first one's.
     bench
-        .rounds(1, open + 50, async |index, subject| {
+        .rounds(1, open + first, async |index, subject| {
             // What the first connections cost is not theirs alone.
-            drop(open_terminals(subject, 50).await?);
-            tokio::time::sleep(SETTLE).await;
+            drop(open_terminals(subject, first).await?);
+            tokio::time::sleep(settle).await;
             let before = subject.usage()?;
             let terminals = open_terminals(subject, open).await?;
-            tokio::time::sleep(SETTLE).await;
+            tokio::time::sleep(settle).await;
             let full = subject.usage()?.since(before);
             drop(terminals);
-            tokio::time::sleep(SETTLE * 2).await;
+            tokio::time::sleep(settle * 2).await;
             let after = subject.usage()?.since(before);
             each[index].samples.push(full.resident_kib / open as f64);
             kept[index].samples.push(after.resident_kib / open as f64);

@@ -4,19 +4,12 @@ use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
-use aws_lc_rs::rsa::{KeyPair, KeySize};
-use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
 use bench::OURS;
 use bench::pin::{Running, SUBJECT, pinned};
-use jsonwebtoken::jwk::{Jwk, JwkSet};
-use jsonwebtoken::{Algorithm, EncodingKey, Header};
-use procfs::process::Process;
-use session::{ApiKeyId, Claims, Role, RunnerId, Secret, SessionId, SessionSpec, SpecLimits, Stage};
+use bench::signer::{LIFETIME, Signer};
+use session::{ApiKeyId, Role, RunnerId, Secret, SessionId, SessionSpec, SpecLimits, Stage};
 use store::postgres::{PostgresConfig, PostgresStore};
 use store::{Digest, NewRunner, NewSession, NewToken, Placement, RunnerCall, SealKey, Store, Time};
 use testkit::postgres::{Server, TestDatabase};
@@ -27,9 +20,6 @@ use tokio::task::spawn_local;
 use crate::entrance::Entrance;
 use crate::subject::{Subject, free_port};
 
-const KID: &str = "bench";
-const ISSUER: &str = "cliscale";
-const HOUR: Duration = Duration::from_secs(3600);
 const SEAL_KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
 
 /// A database with one running session, and its keys. Everything ends with it.
@@ -38,7 +28,7 @@ pub struct Installation {
     _server: Server,
     pub database: TestDatabase,
     pub session: SessionId,
-    signer: EncodingKey,
+    signer: Signer,
     jwks: SocketAddr,
     key_file: PathBuf,
 }
@@ -50,10 +40,10 @@ impl Installation {
         let key_file = folder.join("seal-key");
         std::fs::write(&key_file, SEAL_KEY)?;
         let config = PostgresConfig::new(database.url.parse()?);
-        let store = PostgresStore::open(&config, SealKey::from_hex(SEAL_KEY)?, HOUR).await?;
+        let store = PostgresStore::open(&config, SealKey::from_hex(SEAL_KEY)?, LIFETIME).await?;
         let session = running_session(&store, backend).await?;
-        let (signer, jwks) = draw_key()?;
-        let jwks = serve_keys(serde_json::to_string(&jwks)?).await?;
+        let signer = Signer::draw()?;
+        let jwks = serve_keys(serde_json::to_string(&signer.jwks)?).await?;
         Ok(Self { _server: server, database, session, signer, jwks, key_file })
     }
 
@@ -90,29 +80,19 @@ impl Installation {
 
     /// The processor time that PostgreSQL has used, children that ended included.
     pub fn database_secs(&self) -> Result<f64> {
-        let mut ticks = 0;
-        for pid in bench::proc::tree(i32::try_from(std::process::id())?)? {
-            let Ok(stat) = Process::new(pid).and_then(|process| process.stat()) else { continue };
-            if stat.comm == "postgres" {
-                ticks += stat.utime + stat.stime + u64::try_from(stat.cutime + stat.cstime).unwrap_or(0);
-            }
-        }
-        Ok(ticks as f64 / procfs::ticks_per_second() as f64)
+        bench::proc::secs_of_children("postgres")
     }
 
     async fn tokens(&self, count: usize) -> Result<Vec<String>> {
         let now = Time::now();
         let (mut ids, mut tokens) = (Vec::with_capacity(count), Vec::with_capacity(count));
-        let header = Header { kid: Some(KID.to_owned()), ..Header::new(Algorithm::RS256) };
         for _ in 0..count {
-            let jti = SessionId::new().to_string().replace('-', "");
-            let mut claims = Claims::new(ISSUER, self.session, Role::Operator, jti.clone(), now.as_second());
-            claims.exp += 3600;
-            tokens.push(jsonwebtoken::encode(&header, &claims, &self.signer)?);
+            let (jti, token) = self.signer.token(self.session)?;
+            tokens.push(token);
             ids.push(jti);
         }
         let client = self.database.client().await?;
-        let expires = (now + HOUR).as_millisecond();
+        let expires = (now + LIFETIME).as_millisecond();
         let sql = "INSERT INTO tokens (jti, session_id, role, expires_at) \
                    SELECT unnest($1::text[]), $2::text::uuid, 'operator', $3::bigint";
         client.execute(sql, &[&ids, &self.session.to_string(), &expires]).await?;
@@ -135,11 +115,11 @@ async fn running_session(store: &dyn Store, backend: SocketAddr) -> Result<Sessi
         spec,
         secrets,
         api_key: ApiKeyId::new(),
-        expires_at: now + HOUR,
+        expires_at: now + LIFETIME,
         idempotency: None,
         rate: None,
         max_sessions: None,
-        token: NewToken { jti, role: Role::Operator, expires_at: now + HOUR },
+        token: NewToken { jti, role: Role::Operator, expires_at: now + LIFETIME },
         placement: Placement::Runner(NewRunner { id: runner, boot_token }),
     };
     store.create_session(new, now).await?;
@@ -149,17 +129,6 @@ async fn running_session(store: &dyn Store, backend: SocketAddr) -> Result<Sessi
     let route = store.route(id).await?.context("the session")?;
     ensure!(route.address.is_some(), "the session has its runner");
     Ok(id)
-}
-
-fn draw_key() -> Result<(EncodingKey, JwkSet)> {
-    let pair = KeyPair::generate(KeySize::Rsa2048).context("a key")?;
-    let der: Pkcs8V1Der<'static> = pair.as_der().context("a key")?;
-    let text = BASE64_STANDARD.encode(der.as_ref());
-    let pem = format!("-----BEGIN PRIVATE KEY-----\n{text}\n-----END PRIVATE KEY-----\n");
-    let signer = EncodingKey::from_rsa_pem(pem.as_bytes())?;
-    let mut jwk = Jwk::from_encoding_key(&signer, Algorithm::RS256)?;
-    jwk.common.key_id = Some(KID.to_owned());
-    Ok((signer, JwkSet { keys: vec![jwk] }))
 }
 
 /// Stands for the controller's key set, for as long as the program runs.

@@ -16,7 +16,7 @@ mod wire;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use bench::pin::{DRIVER, pin_self};
 use bench::{Options, Row, Subjects};
 use clap::Parser;
@@ -55,7 +55,7 @@ impl Bench {
                 self.installation.provide(subject, tokens).await?;
                 measure(index, subject).await?;
                 // What was closed is done with before the next one begins.
-                tokio::time::sleep(Duration::from_millis(100)).await;
+                tokio::time::sleep(self.options.settle(Duration::from_millis(100))).await;
             }
         }
         Ok(())
@@ -85,6 +85,9 @@ async fn run(Arguments { options, subjects: measured }: Arguments) -> Result<()>
         let found =
             [peers.nginx().await?, peers.haproxy(false).await?, peers.haproxy(true).await?, peers.node().await?];
         subjects.extend(found.into_iter().flatten());
+        let is_there = |name: &str| subjects.iter().any(|subject| subject.name.starts_with(name));
+        let complete = is_there("nginx") && is_there("HAProxy");
+        ensure!(complete || std::env::var("CI").as_deref() != Ok("true"), "nginx or HAProxy is missing here");
     }
     let direct = straight(backend);
     let bench = Bench { options, installation, subjects, direct };

@@ -14,7 +14,7 @@ const BYTES: u64 = 32 << 20;
 const STALL: Duration = Duration::from_secs(2);
 
 pub async fn measure(bench: &Bench) -> Result<()> {
-    let bytes = bench.options.size(BYTES, 8 << 20);
+    let bytes = bench.options.size(BYTES, 1 << 20);
     let mut grown = bench.rows("16 stalled readers of floods: growth", "KiB each");
     bench
         .rounds(bench.options.runs().min(3), READERS, async |index, subject| {
@@ -23,7 +23,7 @@ pub async fn measure(bench: &Bench) -> Result<()> {
             for reader in &mut readers {
                 reader.write_all(&Order::Flood { bytes, frame: 4096, batch: 16 }.encode()).await?;
             }
-            tokio::time::sleep(STALL).await;
+            tokio::time::sleep(bench.options.settle(STALL)).await;
             let growth = subject.usage()?.since(before).resident_kib;
             grown[index].samples.push(growth.max(0.0) / READERS as f64);
             let mut buffer = vec![0; 256 << 10];

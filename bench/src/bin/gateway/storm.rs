@@ -24,7 +24,7 @@ pub async fn measure(bench: &Bench) -> Result<()> {
     bench
         .rounds(bench.options.runs().min(3), clients, async |index, subject| {
             let offers = come_first(subject, clients).await?;
-            tokio::time::sleep(Duration::from_secs(1)).await;
+            tokio::time::sleep(bench.options.settle(Duration::from_secs(1))).await;
             let before = subject.usage()?;
             let times = come_back(subject, offers).await?;
             last[index].samples.push(percentile(&times, 1.0));

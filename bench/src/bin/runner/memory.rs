@@ -17,7 +17,7 @@ pub async fn measure(bench: &Bench) -> Result<()> {
     let mut running = Row::new("memory: a session running", OURS, "MiB").goal(Goal::at_most(8.0));
     for _ in 0..bench.options.runs() {
         let runner = Runner::start(bench).await?;
-        let settled = bench.options.size(SETTLED, Duration::ZERO);
+        let settled = bench.options.settle(SETTLED);
         tokio::time::sleep(settled).await;
         blank.samples.push(resident(&runner)?);
         runner.assign("echo ready; exec sleep 1000", None).await?;

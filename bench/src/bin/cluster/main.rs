@@ -2,14 +2,13 @@
 //! Cold, one session after the other; beside each, in the same run, a bare Job of the same image whose container calls
 //! back with a nonce: what Kubernetes itself costs. Warm, from a pool of standbys: one after the other, and 20 at once.
 //!
-//!     export CLISCALE_E2E_KUBECONFIG=$(e2e/cluster/cluster up)
-//!     cargo build --release --bins && cargo bench -p e2e --bench cluster-first-byte [-- RUNS]
-//!
-//! RUNS: 30. Prints minimum, p50, p95 and maximum in milliseconds.
+//! It needs the cluster that `CLISCALE_E2E_KUBECONFIG` names, and the programs beside it.
 
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use bench::{Goal, OURS, Options, Row, percentile};
+use clap::Parser;
 use k8s_openapi::api::batch::v1::Job;
 use kube::api::{DeleteParams, PropagationPolicy};
 use serde_json::json;
@@ -20,13 +19,20 @@ use testkit::terminal_client::TerminalClient;
 
 /// Sessions that start together.
 const AT_ONCE: usize = 20;
+const COLD: &str = "cold start on the cluster: POST to first byte";
+const BARE_JOB: &str = "a bare Job's call";
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    // cargo bench adds --bench.
-    let runs = std::env::args().skip(1).find_map(|arg| arg.parse().ok()).unwrap_or(30);
-    cold(runs).await?;
-    warm(runs).await
+    let options = Options::parse();
+    let runs = options.size(6 * options.runs(), 1);
+    if options.wants("cold") {
+        cold(runs).await?;
+    }
+    if options.wants("warm") {
+        warm(runs).await?;
+    }
+    Ok(())
 }
 
 async fn cold(runs: usize) -> Result<()> {
@@ -42,8 +48,9 @@ async fn cold(runs: usize) -> Result<()> {
                 sessions.push(session(stack).await?);
                 jobs.push(bare_job(stack, &hits, run).await?);
             }
-            report("cold: POST to first byte", sessions);
-            report("a bare Job's call", jobs);
+            let job = Row::new(COLD, BARE_JOB, "ms").samples(jobs);
+            Row::new(COLD, OURS, "ms").samples(sessions).goal(Goal::at_most_peers(1.25, &[BARE_JOB])).print();
+            job.print();
             Ok(())
         })
         .await
@@ -72,8 +79,12 @@ async fn warm(runs: usize) -> Result<()> {
                 at_once.extend(futures_util::future::try_join_all((0..AT_ONCE).map(|_| first_byte(stack))).await?);
                 pause(stack, false).await?;
             }
-            report("warm: POST to first byte", serial);
-            report("warm, 20 at once", at_once);
+            let p95 = |times: &[f64]| [percentile(times, 0.95)];
+            let row = |measure: &str| Row::new(format!("warm start on the cluster{measure}"), OURS, "ms");
+            row(": p95").samples(p95(&serial)).goal(Goal::at_most(50.0)).print();
+            row("").samples(serial).goal(Goal::at_most(25.0)).print();
+            row(", 20 at once: p95").samples(p95(&at_once)).goal(Goal::at_most(120.0)).print();
+            row(", 20 at once").samples(at_once).print();
             Ok(())
         })
         .await
@@ -103,7 +114,7 @@ async fn wait_until_full(stack: &ClusterStack) -> Result<()> {
 }
 
 /// One session, which ends by itself.
-async fn session(stack: &ClusterStack) -> Result<Duration> {
+async fn session(stack: &ClusterStack) -> Result<f64> {
     let (took, id) = timed(stack).await?;
     let view = stack.wait_ended(&id).await?;
     // So that one run's end is not another's beginning.
@@ -111,12 +122,16 @@ async fn session(stack: &ClusterStack) -> Result<Duration> {
     Ok(took)
 }
 
-async fn first_byte(stack: &ClusterStack) -> Result<Duration> {
+async fn first_byte(stack: &ClusterStack) -> Result<f64> {
     Ok(timed(stack).await?.0)
 }
 
+fn millis(began: Instant) -> f64 {
+    began.elapsed().as_secs_f64() * 1000.0
+}
+
 /// How long a session took, and its id.
-async fn timed(stack: &ClusterStack) -> Result<(Duration, String)> {
+async fn timed(stack: &ClusterStack) -> Result<(f64, String)> {
     let nonce = uuid();
     // In two halves, so that no echo of the command itself is taken for what it prints.
     let (head, tail) = nonce.split_at(16);
@@ -125,10 +140,10 @@ async fn timed(stack: &ClusterStack) -> Result<(Duration, String)> {
     let url = entry["webSocketUrl"].as_str().context("a URL")?;
     let mut client = TerminalClient::connect(url, &[], &[TTY_R1]).await?;
     client.wait_for(&nonce, SOON).await?;
-    Ok((began.elapsed(), entry["sessionId"].as_str().context("an id")?.to_owned()))
+    Ok((millis(began), entry["sessionId"].as_str().context("an id")?.to_owned()))
 }
 
-async fn bare_job(stack: &ClusterStack, hits: &Hits, run: usize) -> Result<Duration> {
+async fn bare_job(stack: &ClusterStack, hits: &Hits, run: usize) -> Result<f64> {
     let name = format!("bare-{run}");
     let container = json!({
         "name": "bare", "image": stack.kubernetes.runner_image, "imagePullPolicy": "IfNotPresent",
@@ -144,7 +159,7 @@ async fn bare_job(stack: &ClusterStack, hits: &Hits, run: usize) -> Result<Durat
     let began = Instant::now();
     stack.kubernetes.create::<Job>(job).await?;
     hits.wait_for(&name).await?;
-    let took = began.elapsed();
+    let took = millis(began);
     let all = DeleteParams { propagation_policy: Some(PropagationPolicy::Foreground), ..DeleteParams::default() };
     stack.kubernetes.api::<Job>().delete(&name, &all).await?;
     let deadline = Instant::now() + SOON;
@@ -157,14 +172,4 @@ async fn bare_job(stack: &ClusterStack, hits: &Hits, run: usize) -> Result<Durat
 
 fn uuid() -> String {
     session::SessionId::new().to_string().replace('-', "")
-}
-
-fn report(what: &str, mut times: Vec<Duration>) {
-    times.sort_unstable();
-    let at = |share: f64| {
-        let rank = (share * times.len() as f64).ceil() as usize;
-        times[rank.clamp(1, times.len()) - 1].as_secs_f64() * 1000.0
-    };
-    let runs = times.len();
-    println!("{what}, {runs} runs: min {:.0} p50 {:.0} p95 {:.0} max {:.0} ms", at(0.0), at(0.5), at(0.95), at(1.0));
 }

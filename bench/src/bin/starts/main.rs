@@ -1,0 +1,58 @@
+//! Starts of sessions: how many creations a second the controller takes, what 10,000 running sessions cost it, and how long
+//! a start takes on one machine. The controller is alone on one core; clients, runners and database share the other.
+
+mod change;
+mod controller;
+mod creations;
+mod fleet;
+mod http;
+mod idle_launcher;
+mod installation;
+mod local;
+mod sessions;
+
+use anyhow::Result;
+use bench::pin::{DRIVER, pin_self};
+use bench::{Options, Subjects};
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(args_conflicts_with_subcommands = true)]
+struct Arguments {
+    #[command(flatten)]
+    options: Options,
+    #[command(flatten)]
+    subjects: Subjects,
+    #[command(subcommand)]
+    part: Option<Part>,
+}
+
+#[derive(Subcommand)]
+enum Part {
+    /// What is measured: the controller, with a launcher that does nothing.
+    #[command(hide = true)]
+    Controller(Box<::controller::config::Flags>),
+}
+
+fn main() -> Result<()> {
+    let Arguments { options, subjects, part } = Arguments::parse();
+    if let Some(Part::Controller(flags)) = part {
+        return controller::run(&flags);
+    }
+    pin_self(DRIVER)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    tokio::task::LocalSet::new().block_on(&runtime, measure(&options, &subjects))
+}
+
+async fn measure(options: &Options, subjects: &Subjects) -> Result<()> {
+    if options.wants("creations") {
+        creations::measure(options).await?;
+    }
+    if options.wants("sessions") {
+        sessions::measure(options).await?;
+    }
+    if options.wants("local") {
+        local::measure(options, &subjects.program("cliscale")?).await?;
+    }
+    Ok(())
+}
