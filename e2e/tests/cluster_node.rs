@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Pod, ServiceAccount};
 use serde_json::{Value, json};
 use session::frames::TTY_R1;
 use testkit::cluster::ending::Seen;
@@ -35,11 +35,23 @@ async fn alone_with(
     }
     options
         .run(async |stack| {
+            wait_for_account(stack).await?;
             let tested = test(stack, &cluster).await;
             cluster.restore().await?;
             tested
         })
         .await
+}
+
+/// Pods are refused in a new namespace until it has its account, and whoever makes those is slow to come back after an API
+/// server that was away.
+async fn wait_for_account(stack: &ClusterStack) -> Result<()> {
+    let (accounts, deadline) = (stack.kubernetes.api::<ServiceAccount>(), Instant::now() + 2 * SOON);
+    while accounts.get_opt("default").await?.is_none() {
+        anyhow::ensure!(Instant::now() < deadline, "the namespace never had an account");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    Ok(())
 }
 
 /// A terminal of a session that answers every line, the session's id, and its runner's.
