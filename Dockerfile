@@ -58,7 +58,7 @@ RUN apt-get update \
     # Tools like git, ssh and npm want their user to have a name.
     && groupadd --gid 10001 runner \
     && useradd --uid 10001 --gid 10001 --comment "CLI Scale" --home-dir /workspace/home --no-create-home --shell /bin/bash runner \
-    && install -d -o runner -g runner /workspace \
+    && install -d -o runner -g runner /workspace /var/spool/cliscale \
     # A commit needs an author. Whoever has a name of their own says so in their own configuration, which comes later.
     && git config --system user.name "CLI Scale" \
     && git config --system user.email runner@cliscale.invalid \

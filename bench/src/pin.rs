@@ -3,11 +3,14 @@
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+/// How long one may take that is asked to end because it is needed no more.
+const GRACE: Duration = Duration::from_secs(2);
 /// What is measured.
 pub const SUBJECT: usize = 0;
 /// Clients and backends.
@@ -46,16 +49,24 @@ impl Running {
 
     /// Asks it to end, as a service manager does, and waits.
     pub fn stop(mut self) -> Result<()> {
-        // By this process itself: runners ignore a signal whose sender has exited, as it may be one of the session's own.
-        kill(Pid::from_raw(self.pid()), Signal::SIGTERM).context("ending a child")?;
+        self.ask_to_end().context("ending a child")?;
         self.0.wait().context("waiting for a child")?;
         Ok(())
+    }
+
+    /// By this process itself: runners ignore a signal whose sender has exited, as it may be one of the session's own.
+    fn ask_to_end(&self) -> nix::Result<()> {
+        kill(Pid::from_raw(self.pid()), Signal::SIGTERM)
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // Already ended is as good.
+        // Asked first, since some have children of their own to end, as nginx has its worker. Already ended is as good.
+        let deadline = Instant::now() + GRACE;
+        while matches!(self.0.try_wait(), Ok(None)) && self.ask_to_end().is_ok() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(20));
+        }
         let _ = self.0.kill();
         let _ = self.0.wait();
     }

@@ -50,6 +50,7 @@
 {{- include "cliscale.variable" (list "CLISCALE_KUBERNETES_LIST_SECS" $runner.listSeconds) }}
 - name: CLISCALE_RUNNER_IMAGE
   value: {{ include "cliscale.image" (list . $runner.image) }}
+{{- include "cliscale.variable" (list "CLISCALE_RUNNER_FOLDERS" $runner.folders) }}
 {{- if $runner.installer.enabled }}
 - name: CLISCALE_RUNNER_INSTALLER_IMAGE
   value: {{ include "cliscale.image" (list . $runner.installer.image) }}

@@ -9,7 +9,7 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::post;
 use axum::{Json, body::Bytes};
-use controller::launcher::kubernetes::{KubernetesConfig, KubernetesLauncher, PodSettings, PodTemplate, Resources};
+use controller::launcher::kubernetes::{Folders, KubernetesConfig, KubernetesLauncher, PodSettings, PodTemplate, Resources};
 use controller::launcher::{Condition, Launch, Launcher, Verdict};
 use futures_util::FutureExt;
 use k8s_openapi::api::apps::v1::DaemonSet;
@@ -71,6 +71,7 @@ async fn world(kubernetes: Kubernetes, change: impl FnOnce(&mut KubernetesConfig
             PodSettings {
                 image: kubernetes.runner_image.clone(),
                 installer_image: None,
+                folders: Folders::default(),
                 resources: Resources::default(),
                 linger: Duration::from_secs(1),
                 heartbeat: Duration::from_secs(1),

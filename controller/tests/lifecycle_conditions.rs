@@ -340,9 +340,10 @@ async fn a_call_home_may_name_the_address_that_the_launcher_knows_or_soon_learns
     world.launcher.watches();
     let home: url::Url = format!("http://{}/", world.internal).parse().unwrap();
     let standby = RunnerId::new();
-    world.launcher.add(FakeRunner::silent(standby));
     let digest = store::Digest::of(b"token");
+    // In this order: a runner without a row is nobody's.
     testkit::standby::add(&*world.store, store::NewRunner { id: standby, boot_token: digest }).await;
+    world.launcher.add(FakeRunner::silent(standby));
     let ready = |address: &str| {
         let body = json!({"protocol": 1, "address": address, "secret": "ab".repeat(32)});
         call(&home, standby, "ready", "token".to_owned(), body)

@@ -48,8 +48,12 @@ impl Caches {
 
     /// What commands are to know of them, once all is in place.
     pub async fn variables(&self) -> Variables {
+        self.within(PATIENCE).await
+    }
+
+    async fn within(&self, patience: Duration) -> Variables {
         let mut preparing = self.0.clone();
-        match timeout(PATIENCE, preparing.wait_for(Option::is_some)).await {
+        match timeout(patience, preparing.wait_for(Option::is_some)).await {
             Ok(Ok(variables)) => variables.clone().unwrap_or_default(),
             Ok(Err(_)) => Variables::new(),
             Err(_) => {
@@ -131,6 +135,12 @@ mod tests {
         assert!(!index.is_symlink());
         assert_eq!(fs::read_to_string(index).unwrap(), "index");
         assert!(!own.join("tmp").exists());
+    }
+
+    #[tokio::test]
+    async fn a_volume_that_never_answers_is_done_without() {
+        let (_hangs, preparing) = watch::channel(None);
+        assert!(Caches(preparing).within(Duration::from_millis(20)).await.is_empty());
     }
 
     #[tokio::test]

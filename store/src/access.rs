@@ -1,6 +1,6 @@
 //! Ways in: one-time tokens, resume tickets, page tokens, API keys; and the audit trail.
 
-use session::{ApiKeyId, ClientId, Role};
+use session::{ApiKeyId, ClientId, Role, SessionId};
 
 use crate::{Digest, Route, Time};
 
@@ -72,4 +72,11 @@ pub struct AuditEntry {
     pub action: &'static str,
     /// To what: a session's or key's id.
     pub subject: String,
+}
+
+impl AuditEntry {
+    /// What a session's creation leaves, in its own transaction.
+    pub(crate) fn created(key: ApiKeyId, session: SessionId) -> Self {
+        Self { actor: key.to_string(), action: "session.create", subject: session.to_string() }
+    }
 }

@@ -70,7 +70,8 @@ pub trait Store: Send + Sync + 'static {
     // Sessions.
 
     /// One transaction: idempotency, rate, capacity, session row, claim of an idle runner or a new one reserved for
-    /// it, and the first one-time token.
+    /// it, the first one-time token, and the entry in the audit trail. Nobody is woken by it: whoever waits for a session
+    /// knows its id.
     async fn create_session(&self, new: NewSession, now: Time) -> Result<Creation>;
     async fn session(&self, id: SessionId) -> Result<Option<SessionRecord>>;
     /// Newest first.
@@ -142,8 +143,9 @@ pub trait Store: Send + Sync + 'static {
     async fn runner_secret(&self, id: RunnerId) -> Result<Option<Secret>>;
     /// The same with the session that the runner has, ended or not, in one read; `None` also for one that was replaced.
     async fn recorder(&self, id: RunnerId) -> Result<Option<Recorder>>;
-    /// Keeps the launcher's own note about a runner (a process id, a Job's name).
-    async fn set_runner_handle(&self, id: RunnerId, handle: String) -> Result<()>;
+    /// Keeps the launcher's own note about a runner (a process id, a Job's name). Answers whether the runner is wanted
+    /// still: it is not gone, and its session, if it has one, has not ended.
+    async fn set_runner_handle(&self, id: RunnerId, handle: String) -> Result<bool>;
     /// What to send to a runner that is ready and has a session that is not ended; `None` otherwise, and for fixed
     /// backends. The secrets are empty once a stage says that the runner has them.
     async fn assignment(&self, runner: RunnerId) -> Result<Option<Assignment>>;

@@ -80,7 +80,6 @@ impl Controller {
                 self.0.lifecycle.begin(&session, runner, idle_since, plan);
                 let warm = idle_since.is_some();
                 tracing::info!(session = %session.id, %runner, warm, key = %caller.key.id, "session created");
-                self.record(&caller.key, "session.create", session.id).await;
                 Ok(Answer::Created(self.entry(&session, token, &caller.addresses).await?))
             }
             Creation::Repeated(session) => {

@@ -13,7 +13,7 @@ use url::Url;
 use super::pools::{PoolFlags, Pools};
 use super::values::{BaseUrl, HostPort, LabelName, required};
 use crate::launcher::KubernetesConfig;
-use crate::launcher::kubernetes::{PodSettings, PodTemplate, Resources, RunnerTemplate};
+use crate::launcher::kubernetes::{Folders, PodSettings, PodTemplate, Resources, RunnerTemplate};
 use crate::lifecycle::PoolConfig;
 
 /// Runners keep no time longer than a week.
@@ -55,6 +55,9 @@ pub(super) struct LauncherFlags {
     /// An image with the runner program as its entrypoint, which puts it into pods of a runner image that lacks it.
     #[arg(long, env = "CLISCALE_RUNNER_INSTALLER_IMAGE", value_name = "IMAGE")]
     runner_installer_image: Option<String>,
+    /// Where runners write: volumes, or image, which starts sooner: the image's own folders, without a read-only root.
+    #[arg(long, env = "CLISCALE_RUNNER_FOLDERS", value_name = "volumes|image", default_value = "volumes")]
+    runner_folders: String,
     /// A file with what runners' pods have besides: a PodTemplateSpec, as YAML or JSON.
     #[arg(long, env = "CLISCALE_RUNNER_POD_TEMPLATE", value_name = "FILE")]
     runner_pod_template: Option<String>,
@@ -184,6 +187,7 @@ impl LauncherFlags {
         let list_every = settings.read_range("--kubernetes-list-secs", &self.kubernetes_list_secs, 1, 3600);
         let image = required::<String>(settings, "--runner-image", &self.runner_image);
         let installer_image = settings.read_optional("--runner-installer-image", &self.runner_installer_image);
+        let folders = settings.read::<Folders>("--runner-folders", &self.runner_folders);
         let template = self.template(settings);
         let cpu = settings.read_optional("--runner-cpu", &self.runner_cpu);
         let memory = settings.read_optional("--runner-memory", &self.runner_memory);
@@ -194,12 +198,17 @@ impl LauncherFlags {
         let pod = PodSettings {
             image: image?,
             installer_image,
+            folders: folders?,
             resources: Resources { cpu, memory, ephemeral_storage: storage },
             linger: Duration::from_secs(times.linger?),
             heartbeat: heartbeat?,
             max_idle: max_idle?,
             max_ttl: times.max_ttl?,
         };
+        if pod.lacks_folders() {
+            settings.refuse("--runner-folders", PodSettings::LACKS_FOLDERS);
+            return None;
+        }
         let base = RunnerTemplate { pod, template: template?, labels: BTreeMap::new(), spread: true };
         let instance = instance?.0;
         base.check(&instance, DEFAULT_TEMPLATE)

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use service::Settings;
 use session::DEFAULT_TEMPLATE;
 
-use crate::launcher::kubernetes::{Amount, PodTemplate, RunnerTemplate, TemplateError};
+use crate::launcher::kubernetes::{Amount, Folders, PodSettings, PodTemplate, RunnerTemplate, TemplateError};
 use crate::lifecycle::{PoolConfig, WhenEmpty};
 
 /// The most standbys that one pool may keep.
@@ -46,6 +46,7 @@ struct Entry {
     when_empty: WhenEmpty,
     image: Option<String>,
     installer_image: Option<String>,
+    folders: Option<String>,
     cpu: Option<String>,
     memory: Option<String>,
     ephemeral_storage: Option<String>,
@@ -177,8 +178,9 @@ impl Entry {
     }
 
     fn says_what_pods_are(&self) -> bool {
-        let texts = [&self.image, &self.installer_image, &self.cpu, &self.memory, &self.ephemeral_storage];
-        texts.iter().any(|text| text.is_some())
+        let places = [&self.image, &self.installer_image, &self.folders];
+        let mut texts = places.into_iter().chain([&self.cpu, &self.memory, &self.ephemeral_storage]);
+        texts.any(|text| text.is_some())
             || !self.labels.is_empty()
             || self.pod_template.is_some()
             || self.spread.is_some()
@@ -192,6 +194,13 @@ impl Entry {
         if self.installer_image.is_some() {
             // An empty one: this template's image has the runner itself.
             template.pod.installer_image = self.installer_image.clone().filter(|image| !image.is_empty());
+        }
+        if let Some(text) = &self.folders {
+            let folders: Result<Folders, _> = text.parse();
+            template.pod.folders = folders.map_err(|error| EntryError::Field(format!("folders: {text:?}: {error}")))?;
+        }
+        if template.pod.lacks_folders() {
+            return Err(EntryError::Field(format!("folders: {}", PodSettings::LACKS_FOLDERS)));
         }
         let amounts = &mut template.pod.resources;
         for (name, given, amount) in [
@@ -242,6 +251,7 @@ mod tests {
   priority: 5
   whenEmpty: refuse
   image: gpu:2
+  folders: image
   memory: 8Gi
   labels: {team: vision}
   podTemplate: {spec: {nodeSelector: {gpu: 'true'}}}";
@@ -251,6 +261,7 @@ mod tests {
         assert_eq!(configs[1], gpu);
         assert_eq!(templates["default"], base());
         let gpu = &templates["gpu"];
+        assert_eq!((gpu.pod.folders, base().pod.folders), (Folders::Image, Folders::Volumes));
         assert_eq!((gpu.pod.image.as_str(), gpu.labels["team"].as_str(), gpu.spread), ("gpu:2", "vision", true));
         assert!(gpu.pod.resources.memory.is_some() && gpu.pod.resources.cpu.is_none());
         assert_ne!(gpu.template, PodTemplate::default());
@@ -268,6 +279,8 @@ mod tests {
             ("[{name: default, perMinute: 0}]", "default: perMinute"),
             ("[{name: default, maxIdleSeconds: 3600}]", "default: maxIdleSeconds: 1 to 3540"),
             ("[{name: default, memory: lots}]", "default: memory"),
+            ("[{name: default, folders: home}]", "default: folders: \"home\": volumes and image are possible"),
+            ("[{name: default, folders: image, installerImage: x}]", "default: folders: image: only an image that has"),
             ("[{name: default, podTemplate: {spec: {nodeSelectr: {}}}}]", "default: podTemplate: spec.nodeSelectr"),
         ] {
             let error = error(text);

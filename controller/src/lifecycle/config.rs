@@ -104,6 +104,7 @@ impl Default for LifecycleConfig {
 /// Times that only tests have a reason to change.
 #[derive(Debug, Clone)]
 pub struct Timing {
+    /// From one look of the reconciler to the next, while there are few rows to look at.
     pub reconcile_every: Duration,
     pub prune_every: Duration,
     /// A heartbeat waits at most this long to be written.

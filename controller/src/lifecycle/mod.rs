@@ -23,7 +23,7 @@ mod verdicts;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use backon::{ExponentialBuilder, Retryable};
 use service::Shutdown;
@@ -45,7 +45,10 @@ pub use config::{LifecycleConfig, PoolConfig, Timing, WhenEmpty};
 pub use plan::{Plan, PlanError};
 
 /// How long a stop lets what is soon done finish.
-const FINISH: std::time::Duration = std::time::Duration::from_secs(4);
+const FINISH: Duration = Duration::from_secs(4);
+/// Sessions and runners that the reconciler reads at most: it looks the less often the more there are, so that it never
+/// takes more than a hundredth or two of a processor. What cannot wait, the launcher's news and the runners themselves tell.
+const RECONCILED_A_SECOND: f64 = 2_000.0;
 
 /// Starts, watches and ends sessions. Shared as an `Arc`.
 pub struct Lifecycle {
@@ -164,13 +167,13 @@ impl Lifecycle {
     }
 
     async fn keep_reconciling(self: Arc<Self>) {
-        let mut ticks = tokio::time::interval(self.config.timing.reconcile_every);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            ticks.tick().await;
-            if let Err(error) = self.reconcile().await {
+            let rows = self.reconcile().await.unwrap_or_else(|error| {
                 tracing::warn!(%error, "reconciling failed; it is tried again");
-            }
+                0
+            });
+            let pause = Duration::from_secs_f64(rows as f64 / RECONCILED_A_SECOND);
+            tokio::time::sleep(pause.max(self.config.timing.reconcile_every)).await;
         }
     }
 
@@ -242,8 +245,8 @@ impl Lifecycle {
 impl Timing {
     fn persist(&self) -> ExponentialBuilder {
         ExponentialBuilder::default()
-            .with_min_delay(std::time::Duration::from_millis(50))
-            .with_max_delay(std::time::Duration::from_secs(2))
+            .with_min_delay(Duration::from_millis(50))
+            .with_max_delay(Duration::from_secs(2))
             .without_max_times()
             .with_total_delay(Some(self.persist_for))
             .with_jitter()

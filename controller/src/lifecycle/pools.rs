@@ -6,8 +6,10 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use session::runner_api::PROTOCOL_VERSION;
+use session::{RunnerId, SessionId};
 use store::pools::REFILL_WINDOW;
 use store::{Digest, Hold, PoolTarget, Retired, SessionRecord, StoreError, Time};
 use tokio::time::MissedTickBehavior;
@@ -16,6 +18,10 @@ use super::Lifecycle;
 use super::busy::Work;
 use super::config::{PoolConfig, WhenEmpty};
 use super::plan::Plan;
+
+/// From a claim to telling the launcher of it, which costs the launcher's engine more than the start itself costs anybody:
+/// those who start at the same moment do not wait for each other's labels.
+const MARK_AFTER: Duration = Duration::from_secs(1);
 
 impl Lifecycle {
     /// Whether sessions of this template start on a standby or not at all.
@@ -125,16 +131,17 @@ impl Lifecycle {
         let idle = session.created_at.duration_since(idle_since);
         self.metrics.note_claim(&session.spec.template, idle.try_into().unwrap_or_default());
         if let Some(runner) = session.runner {
-            self.spawn_mark(runner, session.id);
+            self.spawn_mark(runner, session.id, MARK_AFTER);
         }
         self.pools_changed();
     }
 
     /// Tells the launcher that a standby is a session's now, off the start path and however long that takes.
-    pub(super) fn spawn_mark(self: &Arc<Self>, runner: session::RunnerId, session: session::SessionId) {
+    pub(super) fn spawn_mark(self: &Arc<Self>, runner: RunnerId, session: SessionId, after: Duration) {
         let Some(at_work) = self.busy.begin(Work::Marking, runner) else { return };
         let lifecycle = Arc::clone(self);
         self.spawn(async move {
+            tokio::time::sleep(after).await;
             if let Err(error) = lifecycle.launcher.mark_claimed(runner, session).await {
                 // The reconciler does it again.
                 tracing::debug!(%runner, %error, "a claimed standby could not be marked");

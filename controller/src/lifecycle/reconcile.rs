@@ -28,6 +28,8 @@ struct View {
     now: Time,
     sessions: HashMap<SessionId, SessionRecord>,
     runners: Vec<RunnerRecord>,
+    /// Theirs, since each session is asked whether its own is among them.
+    known: HashSet<RunnerId>,
     /// How long heartbeats could be noted without a break.
     heard_for: Duration,
     /// Before and after the rows were read; `None` where the launcher cannot say.
@@ -35,17 +37,18 @@ struct View {
 }
 
 impl Lifecycle {
-    /// Looks once, and does what there is to do. Safe at any time, by any number of controllers at once.
-    pub async fn reconcile(self: &Arc<Self>) -> Result<(), StoreError> {
+    /// Looks once, and does what there is to do. Safe at any time, by any number of controllers at once. Answers how many
+    /// rows it read.
+    pub async fn reconcile(self: &Arc<Self>) -> Result<usize, StoreError> {
         self.reconcile_with(self.config.timing.exit_grace).await
     }
 
     /// Right after a start nothing can be on its way from a runner that is missing.
     pub(super) async fn reconcile_without_grace(self: &Arc<Self>) -> Result<(), StoreError> {
-        self.reconcile_with(Duration::ZERO).await
+        self.reconcile_with(Duration::ZERO).await.map(drop)
     }
 
-    async fn reconcile_with(self: &Arc<Self>, grace: Duration) -> Result<(), StoreError> {
+    async fn reconcile_with(self: &Arc<Self>, grace: Duration) -> Result<usize, StoreError> {
         let view = self.look().await.inspect_err(|_| *self.heard_since() = None)?;
         self.metrics.show_runners(&view.runners);
         for session in view.sessions.values() {
@@ -55,7 +58,7 @@ impl Lifecycle {
             self.judge_runner(runner, &view, grace).await?;
         }
         self.destroy_strangers(&view);
-        Ok(())
+        Ok(view.sessions.len() + view.runners.len())
     }
 
     async fn look(&self) -> Result<View, StoreError> {
@@ -66,6 +69,7 @@ impl Lifecycle {
         Ok(View {
             now: Time::now(),
             sessions: sessions.into_iter().map(|session| (session.id, session)).collect(),
+            known: runners.iter().map(|runner| runner.id).collect(),
             runners,
             heard_for: self.heard_since().get_or_insert_with(Instant::now).elapsed(),
             alive: before.zip(after),
@@ -117,7 +121,7 @@ impl Lifecycle {
             end(EndReason::Idle, "nobody was attached and nothing was printed").await?;
             return Ok(());
         }
-        if !view.runners.iter().any(|runner| Some(runner.id) == session.runner) {
+        if !session.runner.is_some_and(|runner| view.known.contains(&runner)) {
             end(EndReason::RunnerLost, LOST).await?;
         }
         Ok(())
@@ -156,7 +160,7 @@ impl Lifecycle {
             self.spawn_assign(runner.id);
         }
         if runner.pool.is_some() && self.launcher.is_marked_standby(runner.id) {
-            self.spawn_mark(runner.id, session.id);
+            self.spawn_mark(runner.id, session.id, Duration::ZERO);
         }
         Ok(())
     }
@@ -200,8 +204,7 @@ impl Lifecycle {
     /// What exists without a row is nobody's.
     fn destroy_strangers(self: &Arc<Self>, view: &View) {
         let Some((before, _)) = &view.alive else { return };
-        let known: HashSet<_> = view.runners.iter().map(|runner| runner.id).collect();
-        for &stranger in before.difference(&known) {
+        for &stranger in before.difference(&view.known) {
             self.spawn_discard(stranger);
         }
     }

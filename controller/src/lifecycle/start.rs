@@ -90,10 +90,11 @@ impl Lifecycle {
             }
         };
         fault::pass(Point::Launched);
-        self.persist("set_runner_handle", || self.store.set_runner_handle(runner, handle.clone())).await?;
+        let note = || self.store.set_runner_handle(runner, handle.clone());
+        let is_wanted = self.persist("set_runner_handle", note).await?;
         fault::pass(Point::HandleStored);
-        // Whoever ended the session meanwhile found no runner to end.
-        if !self.is_wanted(&errand, runner).await? {
+        // Whoever ended the session meanwhile found no runner to end; who ends it from now on finds this one.
+        if !is_wanted {
             self.discard(runner).await;
         }
         Ok(())

@@ -9,7 +9,7 @@ use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
 use axum::response::Response;
-use controller::launcher::kubernetes::{KubernetesConfig, KubernetesLauncher, PodSettings, PodTemplate, Resources};
+use controller::launcher::kubernetes::{Folders, KubernetesConfig, KubernetesLauncher, PodSettings, PodTemplate, Resources};
 use futures_util::stream::{self, StreamExt};
 use serde_json::{Value, json};
 use session::RunnerId;
@@ -112,6 +112,7 @@ impl ApiServer {
                 PodSettings {
                     image: "runner:1".to_owned(),
                     installer_image: None,
+                    folders: Folders::default(),
                     resources: Resources::default(),
                     linger: Duration::from_secs(60),
                     heartbeat: Duration::from_secs(60),

@@ -113,6 +113,7 @@ const LOOK_AROUND: &str = r#"
 echo "user=$(id -u):$(id -g) $(whoami)"
 echo "home=$HOME $(touch "$HOME/x" && echo writable)"
 echo "tmp=$(touch /tmp/x && echo writable)"
+echo "spill=$(touch /var/spool/cliscale/x && echo writable)"
 echo "root=$(touch /x 2>&1 && echo writable)"
 echo "usr=$(touch /usr/bin/x 2>&1 && echo writable)"
 echo "account=$(ls /var/run/secrets/kubernetes.io 2>&1 | head -n 1)"
@@ -128,7 +129,18 @@ sleep 1000
 
 #[tokio::test]
 async fn a_command_finds_itself_in_a_hardened_pod() -> Result<()> {
+    looks_around("volumes", "Read-only file system").await
+}
+
+#[tokio::test]
+async fn a_pod_that_writes_to_its_image_is_as_hardened_but_for_that() -> Result<()> {
+    looks_around("image", "Permission denied").await
+}
+
+/// `refused`: what keeps commands from writing where they shall not.
+async fn looks_around(folders: &str, refused: &str) -> Result<()> {
     ClusterOptions::default()
+        .set("CLISCALE_RUNNER_FOLDERS", folders)
         .run(async |stack| {
             let entry = stack.run(LOOK_AROUND).await?;
             let mut client = open(&entry).await?;
@@ -140,9 +152,9 @@ async fn a_command_finds_itself_in_a_hardened_pod() -> Result<()> {
             };
             assert!(line("user").starts_with("10001:10001 ") && !line("user").contains("cannot"), "{found}");
             assert_eq!(line("home"), "/workspace/home writable");
-            assert_eq!(line("tmp"), "writable");
+            assert_eq!((&*line("tmp"), &*line("spill")), ("writable", "writable"));
             for place in ["root", "usr"] {
-                assert!(line(place).contains("Read-only file system"), "{found}");
+                assert!(line(place).contains(refused), "{found}");
             }
             assert!(line("account").contains("No such file"), "{found}");
             assert_eq!(line("capabilities").trim(), "0000000000000000");

@@ -4,22 +4,38 @@
 //! a lock sees all that the lock's holder before it committed. Everybody else waits meanwhile, so all is done in as few
 //! round trips as it can be.
 
+use std::sync::LazyLock;
+
 use session::SessionId;
 use session::frames::Wire;
 use uuid::Uuid;
 
 use super::failure::{Attempt, Failure};
 use super::lease::Lease;
-use super::locks::{self, Lock};
-use super::rows::{self, execute, first, text, uuid};
+use super::locks::{Lock, Locks};
+use super::rows::{self, first, text, uuid};
 use super::{runners, tokens};
-use crate::{Creation, Digest, NewSession, Placement, Rate, RunnerState, SessionRecord, Time};
+use crate::{AuditEntry, Creation, Digest, NewSession, Placement, Rate, RunnerState, Time};
 
 /// The window that a rate counts in.
 const WINDOW_MS: i64 = 60_000;
 
+/// What is waited for before a creation looks at anything.
+pub(super) fn locks(new: &NewSession) -> Locks {
+    let mut locks = Locks::default();
+    if let Some(idempotency) = &new.idempotency {
+        locks = locks.and(Lock::Idempotency, &format!("{} {}", new.api_key, idempotency.key));
+    }
+    if let Some(rate) = &new.rate {
+        locks = locks.and(Lock::Rate, &rate.scope);
+    }
+    if new.max_sessions.is_some() {
+        locks = locks.and(Lock::Capacity, "");
+    }
+    locks
+}
+
 pub(super) async fn create_session(db: &mut Lease, new: &NewSession, now: Time) -> Attempt<Creation> {
-    lock(db, new).await?;
     let found = look(db, new, now).await?;
     if let Some(idempotency) = &new.idempotency
         && let Some((body, earlier)) = found.earlier
@@ -42,34 +58,7 @@ pub(super) async fn create_session(db: &mut Lease, new: &NewSession, now: Time) 
     {
         return Ok(Creation::AtCapacity { active });
     }
-    let idle = match new.placement {
-        Placement::Fixed { .. } => None,
-        Placement::Runner(_) | Placement::IdleRunner => runners::lock_idle(db, &new.spec.template).await?,
-    };
-    let runner = match (&new.placement, idle) {
-        (_, Some((idle, _))) => idle,
-        (Placement::Fixed { runner, .. }, None) => *runner,
-        (Placement::Runner(blank), None) => blank.id,
-        (Placement::IdleRunner, None) => return Ok(Creation::NoIdleRunner),
-    };
-    let session = insert(db, new, uuid(runner), now).await?;
-    match &new.placement {
-        _ if idle.is_some() => runners::claim(db, runner, new.id).await?,
-        Placement::Fixed { address, .. } => fix(db, uuid(runner), new.id, address, now).await?,
-        Placement::Runner(blank) => runners::add(db, blank, new.id, now).await?,
-        // It has an idle one.
-        Placement::IdleRunner => {}
-    }
-    db.changed.push(new.id);
-    Ok(Creation::Created { session, runner, idle_since: idle.map(|(_, since)| since) })
-}
-
-async fn lock(db: &Lease, new: &NewSession) -> Attempt<()> {
-    let key = new.idempotency.as_ref().map(|idempotency| format!("{} {}", new.api_key, idempotency.key));
-    let key = key.map(|key| (Lock::Idempotency, key));
-    let rate = new.rate.as_ref().map(|rate| (Lock::Rate, rate.scope.clone()));
-    let capacity = new.max_sessions.map(|_| (Lock::Capacity, String::new()));
-    locks::take_all(db, [key, rate, capacity]).await
+    Ok(insert(db, new, now).await?.unwrap_or(Creation::NoIdleRunner))
 }
 
 /// What the checks are made of.
@@ -125,44 +114,58 @@ fn over_rate(rate: &Rate, filling: Option<i64>, now: Time) -> Option<u64> {
     filling.map(|at| ((at + WINDOW_MS - now.as_millisecond()).max(1) as u64).div_ceil(1000))
 }
 
-/// The session and all that is counted with it; the runner comes after it.
-async fn insert(db: &Lease, new: &NewSession, runner: Uuid, now: Time) -> Attempt<SessionRecord> {
+/// The session, its runner, and all that is counted with them, in one statement; foreign keys are looked at when it is
+/// over. `chosen` is the idle runner of the template's own pool that has waited longest, of those that no other
+/// transaction is about to take, else the new one. Where there is neither, there is no row of anything.
+static INSERT: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "WITH idle AS ({}), \
+         chosen AS (SELECT id FROM (SELECT COALESCE((SELECT id FROM idle), $6::uuid) AS id) AS one WHERE id IS NOT NULL), \
+         session AS ( \
+            INSERT INTO sessions (id, api_key, spec, secrets, stage, wire, runner_id, epoch, created_at, expires_at, \
+                                  active_at) \
+            SELECT $1::uuid, $2::uuid, $3::text, $4::bytea, 'queued', $5::text, id, 1, $7::bigint, $8::bigint, $7 \
+            FROM chosen RETURNING {}), \
+         runner AS (INSERT INTO runners (id, state, session_id, boot_token, address, created_at) \
+            SELECT id, $18::text, $1, $19::bytea, $20::text, $7 FROM chosen \
+            ON CONFLICT (id) DO UPDATE SET state = 'claimed', session_id = $1), \
+         label AS (INSERT INTO session_labels (session_id, name, value) \
+            SELECT $1, name, value FROM chosen, unnest($9::text[], $10::text[]) AS label (name, value)), \
+         token AS (INSERT INTO tokens (jti, session_id, role, expires_at) \
+            SELECT $11::text, $1, $12::text, $13::bigint FROM chosen), \
+         key AS (INSERT INTO idempotency (api_key, name, body, session_id, created_at) \
+            SELECT $2, $14::text, $15::bytea, $1, $7 FROM chosen WHERE $14::text IS NOT NULL), \
+         creation AS (INSERT INTO creations (scope, created_at) \
+            SELECT $16::text, $7 FROM chosen WHERE $16::text IS NOT NULL), \
+         trail AS (INSERT INTO audit (at, actor, action, subject) \
+            SELECT $7, $21::text, $22::text, $23::text FROM chosen) \
+         SELECT *, (SELECT ready_at FROM idle) AS idle_since FROM session",
+        runners::idle_of("$17"),
+        rows::SESSION
+    )
+});
+
+/// `None`: there is no idle runner, and no other was offered.
+async fn insert(db: &Lease, new: &NewSession, now: Time) -> Attempt<Option<Creation>> {
     let spec =
         serde_json::to_string(&new.spec).map_err(|error| Failure::Corrupt("sessions.spec", error.to_string()))?;
     let secrets = serde_json::to_vec(&new.secrets)
         // The error might quote what is secret.
         .map_err(|_| Failure::Corrupt("sessions.secrets", "cannot be written as JSON".to_owned()))?;
-    let wire = match new.placement {
-        Placement::Runner(_) | Placement::IdleRunner => Wire::TtyR1,
-        Placement::Fixed { .. } => Wire::Tty,
-    };
+    let place = Place::of(new);
     let (names, values): (Vec<_>, Vec<_>) = new.spec.labels.iter().unzip();
     let key = new.idempotency.as_ref();
-    // Foreign keys are looked at when the statement is over.
-    let sql = format!(
-        "WITH session AS ( \
-            INSERT INTO sessions (id, api_key, spec, secrets, stage, wire, runner_id, epoch, created_at, expires_at, \
-                                  active_at) \
-            VALUES ($1, $2, $3, $4, 'queued', $5, $6, 1, $7, $8, $7) RETURNING {}), \
-         label AS (INSERT INTO session_labels (session_id, name, value) \
-            SELECT $1, name, value FROM unnest($9::text[], $10::text[]) AS label (name, value)), \
-         token AS (INSERT INTO tokens (jti, session_id, role, expires_at) VALUES ($11, $1, $12, $13)), \
-         key AS (INSERT INTO idempotency (api_key, name, body, session_id, created_at) \
-            SELECT $2, $14::text, $15::bytea, $1, $7 WHERE $14::text IS NOT NULL), \
-         creation AS (INSERT INTO creations (scope, created_at) SELECT $16::text, $7 WHERE $16::text IS NOT NULL) \
-         SELECT * FROM session",
-        rows::SESSION
-    );
-    let session = first(
+    let entry = AuditEntry::created(new.api_key, new.id);
+    first(
         db,
-        &sql,
+        &INSERT,
         &[
             &uuid(new.id),
             &uuid(new.api_key),
             &spec,
             &db.key.seal(&sessions_row(new.id), &secrets)?,
-            &wire.as_str(),
-            &runner,
+            &place.wire.as_str(),
+            &place.runner,
             &now.as_millisecond(),
             &new.expires_at.as_millisecond(),
             &names,
@@ -173,22 +176,60 @@ async fn insert(db: &Lease, new: &NewSession, runner: Uuid, now: Time) -> Attemp
             &key.map(|key| text(&key.key)),
             &key.map(|key| key.body.0.to_vec()),
             &new.rate.as_ref().map(|rate| text(&rate.scope)),
+            &place.pool.map(text),
+            &place.state.as_str(),
+            &place.boot_token,
+            &place.address.map(text),
+            &entry.actor,
+            &entry.action,
+            &entry.subject,
         ],
-        rows::read_session,
+        |row| {
+            let session = rows::read_session(row)?;
+            let runner = session.runner.ok_or_else(|| Failure::Corrupt("sessions.runner_id", "none".to_owned()))?;
+            Ok(Creation::Created { session, runner, idle_since: rows::maybe_time(row, "idle_since")? })
+        },
     )
-    .await?;
-    session.ok_or_else(|| Failure::Corrupt("sessions.id", "a row that must be there is not".to_owned()))
+    .await
 }
 
-/// The runner of a session whose backend has a fixed address.
-async fn fix(db: &Lease, runner: Uuid, session: SessionId, address: &str, now: Time) -> Attempt<()> {
-    execute(
-        db,
-        "INSERT INTO runners (id, state, session_id, address, created_at) VALUES ($1, $2, $3, $4, $5)",
-        &[&runner, &RunnerState::Claimed.as_str(), &uuid(session), &text(address), &now.as_millisecond()],
-    )
-    .await?;
-    Ok(())
+/// What of a session's row, and of its runner's, depends on where it is to run.
+struct Place<'a> {
+    wire: Wire,
+    /// Whose idle runners will do.
+    pool: Option<&'a str>,
+    /// The new runner, where one may be made, and what its row says.
+    runner: Option<Uuid>,
+    state: RunnerState,
+    boot_token: Option<&'a [u8]>,
+    address: Option<&'a str>,
+}
+
+impl<'a> Place<'a> {
+    fn of(new: &'a NewSession) -> Self {
+        let blank = Self {
+            wire: Wire::TtyR1,
+            pool: Some(&new.spec.template),
+            runner: None,
+            state: RunnerState::Booting,
+            boot_token: None,
+            address: None,
+        };
+        match &new.placement {
+            Placement::IdleRunner => blank,
+            Placement::Runner(runner) => {
+                Self { runner: Some(uuid(runner.id)), boot_token: Some(runner.boot_token.0.as_slice()), ..blank }
+            }
+            Placement::Fixed { runner, address } => Self {
+                wire: Wire::Tty,
+                pool: None,
+                runner: Some(uuid(*runner)),
+                state: RunnerState::Claimed,
+                address: Some(address),
+                ..blank
+            },
+        }
+    }
 }
 
 /// What a session's secrets are sealed for.

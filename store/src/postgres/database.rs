@@ -16,6 +16,7 @@ use tokio::time::timeout;
 
 use super::failure::{Attempt, Failure, is_lost};
 use super::lease::{Lease, State};
+use super::locks::Locks;
 use super::notices;
 use crate::{Result, SealKey, StoreError};
 
@@ -31,9 +32,9 @@ pub(super) enum Repeat {
 }
 
 /// What a writing operation is to the server.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 enum Unit {
-    Transaction,
+    Transaction(Locks),
     /// One statement, which is a transaction by itself.
     Statement,
 }
@@ -62,13 +63,15 @@ impl Database {
         A: Send + Sync + 'static,
         T: Send + 'static,
     {
-        self.detached(operation, Unit::Transaction, repeat, (arguments, work)).await
+        self.write_under(Locks::default(), operation, repeat, arguments, work).await
     }
 
-    /// One writing statement: one round trip instead of three.
-    pub(super) async fn write_one<A, T>(
+    /// One writing transaction that begins by waiting for locks.
+    pub(super) async fn write_under<A, T>(
         self: &Arc<Self>,
+        locks: Locks,
         operation: &'static str,
+        repeat: Repeat,
         arguments: A,
         work: Work<A, T>,
     ) -> Result<T>
@@ -76,7 +79,22 @@ impl Database {
         A: Send + Sync + 'static,
         T: Send + 'static,
     {
-        self.detached(operation, Unit::Statement, Repeat::Never, (arguments, work)).await
+        self.detached(operation, Unit::Transaction(locks), repeat, (arguments, work)).await
+    }
+
+    /// One writing statement: one round trip instead of three.
+    pub(super) async fn write_one<A, T>(
+        self: &Arc<Self>,
+        operation: &'static str,
+        repeat: Repeat,
+        arguments: A,
+        work: Work<A, T>,
+    ) -> Result<T>
+    where
+        A: Send + Sync + 'static,
+        T: Send + 'static,
+    {
+        self.detached(operation, Unit::Statement, repeat, (arguments, work)).await
     }
 
     /// A task of its own, so that it is done even when its caller stops waiting.
@@ -95,8 +113,8 @@ impl Database {
         let task = tokio::spawn(async move {
             let mut retries = Retries::new(repeat == Repeat::Harmless);
             loop {
-                let done = match unit {
-                    Unit::Transaction => database.transaction(&arguments, work).await,
+                let done = match &unit {
+                    Unit::Transaction(locks) => database.transaction(locks, &arguments, work).await,
                     Unit::Statement => database.statement(&arguments, work).await,
                 };
                 match done {
@@ -146,9 +164,9 @@ impl Database {
         done
     }
 
-    async fn transaction<A, T>(&self, arguments: &A, work: Work<A, T>) -> Attempt<T> {
+    async fn transaction<A, T>(&self, locks: &Locks, arguments: &A, work: Work<A, T>) -> Attempt<T> {
         let mut lease = self.lease().await?;
-        let done = timeout(self.patience, run(&mut lease, &self.origin, arguments, work)).await;
+        let done = timeout(self.patience, run(&mut lease, &self.origin, locks, arguments, work)).await;
         let done = self.judge(&mut lease, done);
         if matches!(done, Ok(_) | Err(Failure::CommitUnknown(_))) {
             for &id in &lease.changed {
@@ -180,10 +198,16 @@ impl Database {
 }
 
 /// The transaction itself.
-async fn run<A, T>(lease: &mut Lease, origin: &str, arguments: &A, work: Work<A, T>) -> Attempt<T> {
+async fn run<A, T>(
+    lease: &mut Lease,
+    origin: &str,
+    locks: &Locks,
+    arguments: &A,
+    work: Work<A, T>,
+) -> Attempt<T> {
     lease.state = State::InTransaction;
     // Whatever the database's default is: rows and advisory locks keep exact what has to be.
-    lease.batch_execute("BEGIN ISOLATION LEVEL READ COMMITTED").await?;
+    lease.batch_execute(&locks.after("BEGIN ISOLATION LEVEL READ COMMITTED")).await?;
     match work(lease, arguments).await {
         Ok(answer) => {
             let commit = notices::announcing(origin, &lease.changed, "COMMIT");

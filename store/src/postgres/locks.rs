@@ -3,10 +3,6 @@
 //! Each is held until its transaction ends. A transaction that takes several takes them in the order in which they are
 //! listed here, and before any row lock, so that no two can wait for each other.
 
-use deadpool_postgres::ClientWrapper;
-
-use super::failure::Attempt;
-use super::rows::execute;
 use crate::Digest;
 
 #[derive(Debug, Clone, Copy)]
@@ -25,21 +21,25 @@ pub(super) enum Lock {
     Pool,
 }
 
-/// Waits for the lock on `name`.
-pub(super) async fn take(db: &ClientWrapper, lock: Lock, name: &str) -> Attempt<()> {
-    execute(db, "SELECT pg_advisory_xact_lock($1)", &[&key(lock, name)]).await?;
-    Ok(())
-}
+/// What a transaction begins with.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Locks(Vec<i64>);
 
-/// Waits for several, one after the other; `None` is not waited for.
-pub(super) async fn take_all(db: &ClientWrapper, locks: [Option<(Lock, String)>; 3]) -> Attempt<()> {
-    let [first, second, third] = locks.each_ref().map(|lock| lock.as_ref().map(|(lock, name)| key(*lock, name)));
-    // A select list without a table is evaluated from left to right, and the function does nothing for NULL.
-    let sql = "SELECT pg_advisory_xact_lock($1), pg_advisory_xact_lock($2), pg_advisory_xact_lock($3)";
-    if locks.iter().any(Option::is_some) {
-        execute(db, sql, &[&first, &second, &third]).await?;
+impl Locks {
+    pub(super) fn on(lock: Lock, name: &str) -> Self {
+        Self::default().and(lock, name)
     }
-    Ok(())
+
+    pub(super) fn and(mut self, lock: Lock, name: &str) -> Self {
+        self.0.push(key(lock, name));
+        self
+    }
+
+    /// `begin`, and waiting for one after the other: one round trip, and nobody is waited for where it fails.
+    pub(super) fn after(&self, begin: &str) -> String {
+        let waits = self.0.iter().map(|key| format!("; SELECT pg_advisory_xact_lock({key})"));
+        std::iter::once(begin.to_owned()).chain(waits).collect()
+    }
 }
 
 /// Two names that meet in 64 bits only wait for each other for nothing.

@@ -37,6 +37,7 @@ use tokio::sync::broadcast;
 pub use self::config::PostgresConfig;
 pub use self::connect::connect;
 use self::database::{Database, Repeat};
+use self::locks::{Lock, Locks};
 use self::notices::Listener;
 pub use self::url::{InvalidUrl, PostgresUrl, Roots, SslMode, Tls};
 use crate::{
@@ -73,7 +74,7 @@ impl PostgresStore {
 impl Store for PostgresStore {
     async fn create_session(&self, new: NewSession, now: Time) -> Result<Creation> {
         self.database
-            .write("creating a session", Repeat::Never, (new, now), |db, (new, now)| {
+            .write_under(create::locks(&new), "creating a session", Repeat::Never, (new, now), |db, (new, now)| {
                 Box::pin(create::create_session(db, new, *now))
             })
             .await
@@ -137,6 +138,7 @@ impl Store for PostgresStore {
         self.database
             .write_one(
                 "consuming a token",
+                Repeat::Never,
                 (jti.to_owned(), session, ticket, now),
                 |db, (jti, session, ticket, now)| Box::pin(tokens::consume(db, jti, *session, ticket.as_ref(), *now)),
             )
@@ -147,6 +149,7 @@ impl Store for PostgresStore {
         self.database
             .write_one(
                 "entering a session",
+                Repeat::Never,
                 (jti.to_owned(), session, ticket, now),
                 |db, (jti, session, ticket, now)| Box::pin(tokens::enter(db, jti, *session, ticket, *now)),
             )
@@ -161,7 +164,8 @@ impl Store for PostgresStore {
         now: Time,
     ) -> Result<TicketOutcome> {
         self.database
-            .write(
+            .write_under(
+                Locks::on(Lock::Tickets, &session.to_string()),
                 "redeeming a ticket",
                 Repeat::Never,
                 (ticket, session, successor, now),
@@ -240,9 +244,9 @@ impl Store for PostgresStore {
         self.database.read("reading a recorder", id, |db, &id| Box::pin(runners::recorder(db, id))).await
     }
 
-    async fn set_runner_handle(&self, id: RunnerId, handle: String) -> Result<()> {
+    async fn set_runner_handle(&self, id: RunnerId, handle: String) -> Result<bool> {
         self.database
-            .write("noting a runner's handle", Repeat::Harmless, (id, handle), |db, (id, handle)| {
+            .write_one("noting a runner's handle", Repeat::Harmless, (id, handle), |db, (id, handle)| {
                 Box::pin(runners::set_handle(db, *id, handle))
             })
             .await
@@ -293,8 +297,9 @@ impl Store for PostgresStore {
     }
 
     async fn refill_pool(&self, target: PoolTarget, new: Vec<NewRunner>, now: Time) -> Result<Refill> {
+        let locks = Locks::on(Lock::Pool, &target.name);
         self.database
-            .write("filling a pool", Repeat::Never, (target, new, now), |db, (target, new, now)| {
+            .write_under(locks, "filling a pool", Repeat::Never, (target, new, now), |db, (target, new, now)| {
                 Box::pin(pools::refill(db, target, new, *now))
             })
             .await
@@ -334,7 +339,7 @@ impl Store for PostgresStore {
             let step = (retention, now);
             let step = self
                 .database
-                .write("pruning", Repeat::Harmless, step, |db, &(retention, now)| {
+                .write_under(Locks::on(Lock::Upkeep, ""), "pruning", Repeat::Harmless, step, |db, &(retention, now)| {
                     Box::pin(upkeep::prune(db, retention, now))
                 })
                 .await?;

@@ -7,7 +7,6 @@ use uuid::Uuid;
 
 use super::failure::{Attempt, Failure};
 use super::lease::Lease;
-use super::locks::{self, Lock};
 use super::rows::{self, all, column, execute, first, id, maybe_time, millis_before, text, uuid};
 use crate::pools::{
     ABANDONED_AFTER, EARLY_DEATH, FIRST_BACK_OFF, FORGIVEN_AFTER, LONGEST_BACK_OFF, PoolRecord, PoolSight, PoolTarget,
@@ -30,7 +29,6 @@ pub(super) async fn adopt(db: &Lease, target: &PoolTarget, now: Time) -> Attempt
 }
 
 pub(super) async fn refill(db: &Lease, target: &PoolTarget, new: &[NewRunner], now: Time) -> Attempt<Refill> {
-    locks::take(db, Lock::Pool, &target.name).await?;
     confirm(db, target, now).await?;
     let sight = look(db, target, now).await?;
     let sight = sight.ok_or_else(|| Failure::Corrupt("pools.name", "a row that must be there is not".to_owned()))?;

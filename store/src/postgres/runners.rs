@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// Adds a runner that is about to be launched, reserved for a session.
-pub(super) async fn add(db: &Lease, new: &NewRunner, session: SessionId, now: Time) -> Attempt<()> {
+async fn add(db: &Lease, new: &NewRunner, session: SessionId, now: Time) -> Attempt<()> {
     execute(
         db,
         "INSERT INTO runners (id, state, session_id, boot_token, created_at) VALUES ($1, 'booting', $2, $3, $4)",
@@ -26,16 +26,21 @@ pub(super) async fn add(db: &Lease, new: &NewRunner, session: SessionId, now: Ti
     Ok(())
 }
 
-/// The idle runner of the pool's own template that has waited longest, of those that no other transaction is about to
-/// take, and since when it has waited.
-pub(super) async fn lock_idle(db: &Lease, pool: &str) -> Attempt<Option<(RunnerId, Time)>> {
-    let sql = "SELECT r.id, r.ready_at FROM runners r JOIN pools p ON p.name = r.pool AND p.template = r.template \
-               WHERE r.pool = $1 AND r.state = 'idle' ORDER BY r.created_at, r.id LIMIT 1 FOR UPDATE OF r SKIP LOCKED";
-    first(db, sql, &[&text(pool)], |row| Ok((rows::id(row, "id")?, rows::time(row, "ready_at")?))).await
+/// Selects the idle runner of the pool's own template that has waited longest, of those that no other transaction is
+/// about to take, and since when it has waited; `pool` is the parameter with the pool's name.
+pub(super) fn idle_of(pool: &str) -> String {
+    format!(
+        "SELECT r.id, r.ready_at FROM runners r JOIN pools p ON p.name = r.pool AND p.template = r.template \
+         WHERE r.pool = {pool} AND r.state = 'idle' ORDER BY r.created_at, r.id LIMIT 1 FOR UPDATE OF r SKIP LOCKED"
+    )
+}
+
+async fn lock_idle(db: &Lease, pool: &str) -> Attempt<Option<(RunnerId, Time)>> {
+    first(db, &idle_of("$1"), &[&text(pool)], |row| Ok((rows::id(row, "id")?, rows::time(row, "ready_at")?))).await
 }
 
 /// Gives a session the idle runner that this transaction has locked.
-pub(super) async fn claim(db: &Lease, runner: RunnerId, session: SessionId) -> Attempt<()> {
+async fn claim(db: &Lease, runner: RunnerId, session: SessionId) -> Attempt<()> {
     let sql = "UPDATE runners SET state = 'claimed', session_id = $2 WHERE id = $1";
     execute(db, sql, &[&uuid(runner), &uuid(session)]).await?;
     Ok(())
@@ -132,9 +137,11 @@ pub(super) async fn recorder(db: &Lease, id: RunnerId) -> Attempt<Option<Recorde
     .await
 }
 
-pub(super) async fn set_handle(db: &Lease, id: RunnerId, handle: &str) -> Attempt<()> {
-    execute(db, "UPDATE runners SET handle = $2 WHERE id = $1", &[&uuid(id), &text(handle)]).await?;
-    Ok(())
+pub(super) async fn set_handle(db: &Lease, id: RunnerId, handle: &str) -> Attempt<bool> {
+    let sql = "UPDATE runners r SET handle = $2 WHERE id = $1 RETURNING r.state <> 'gone' AND (r.session_id IS NULL \
+               OR EXISTS (SELECT FROM sessions s WHERE s.id = r.session_id AND s.stage <> 'ended')) AS wanted";
+    let wanted = first(db, sql, &[&uuid(id), &text(handle)], |row| rows::column(row, "wanted")).await?;
+    Ok(wanted.unwrap_or(false))
 }
 
 /// One statement, so that session, secrets and runner are of one moment.

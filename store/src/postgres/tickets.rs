@@ -7,7 +7,6 @@ use session::{ClientId, Role, SessionId};
 
 use super::failure::Attempt;
 use super::lease::Lease;
-use super::locks::{self, Lock};
 use super::rows::{self, execute, first, uuid};
 use crate::{Digest, NewTicket, TicketOutcome, Time};
 
@@ -31,7 +30,6 @@ pub(super) async fn redeem(
     successor: &NewTicket,
     now: Time,
 ) -> Attempt<TicketOutcome> {
-    locks::take(db, Lock::Tickets, &session.to_string()).await?;
     let Some(ticket) = find(db, digest, session).await? else { return Ok(TicketOutcome::Expired) };
     if ticket.dead {
         end_family(db, ticket.family).await?;

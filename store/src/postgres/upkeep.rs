@@ -9,7 +9,6 @@ use uuid::Uuid;
 
 use super::failure::{Attempt, Failure};
 use super::lease::Lease;
-use super::locks::{self, Lock};
 use super::rows::{self, all, execute, first, millis_before};
 use super::tickets::GRACE_MS;
 use crate::{Pruned, Retention, Time};
@@ -42,7 +41,6 @@ pub(super) struct Step {
 }
 
 pub(super) async fn prune(db: &Lease, retention: Retention, now: Time) -> Attempt<Step> {
-    locks::take(db, Lock::Upkeep, "").await?;
     let millis = now.as_millisecond();
     // What is theirs is deleted before them, so that it is counted. One that somebody works with can wait.
     let over: Vec<Uuid> = all(

@@ -6,8 +6,8 @@ use session::{RunnerId, SessionId};
 
 use super::failure::{Attempt, Failure};
 use super::rows::{self, execute, first};
-use super::{Write, runners, tokens};
-use crate::{Creation, Digest, Idempotency, NewSession, Placement, Rate, RunnerState, Time};
+use super::{Write, keys, runners, tokens};
+use crate::{AuditEntry, Creation, Digest, Idempotency, NewSession, Placement, Rate, RunnerState, Time};
 
 /// The window that a rate counts in.
 const WINDOW_MS: i64 = 60_000;
@@ -60,7 +60,7 @@ pub(super) fn create_session(db: &mut Write<'_>, new: &NewSession, now: Time) ->
             params![rate.scope, now.as_millisecond()],
         )?;
     }
-    db.changed.push(new.id);
+    keys::audit(db, &AuditEntry::created(new.api_key, new.id), now)?;
     let session = rows::known_session(db, new.id)?;
     let runner = session.runner.ok_or_else(|| Failure::Corrupt("sessions.runner_id", "none".to_owned()))?;
     Ok(Creation::Created { session, runner, idle_since: idle.map(|(_, since)| since) })

@@ -231,7 +231,7 @@ impl Store for SqliteStore {
         self.read("reading a recorder", move |db, key| runners::recorder(db, key, id)).await
     }
 
-    async fn set_runner_handle(&self, id: RunnerId, handle: String) -> Result<()> {
+    async fn set_runner_handle(&self, id: RunnerId, handle: String) -> Result<bool> {
         self.write("noting a runner's handle", move |db| runners::set_handle(db, id, &handle)).await
     }
 

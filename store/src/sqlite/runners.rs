@@ -127,9 +127,11 @@ pub(super) fn recorder(db: &Connection, key: &SealKey, id: RunnerId) -> Attempt<
     })
 }
 
-pub(super) fn set_handle(db: &Write<'_>, id: RunnerId, handle: &str) -> Attempt<()> {
-    execute(db, "UPDATE runners SET handle = ?2 WHERE id = ?1", params![id.to_string(), handle])?;
-    Ok(())
+pub(super) fn set_handle(db: &Write<'_>, id: RunnerId, handle: &str) -> Attempt<bool> {
+    let sql = "UPDATE runners SET handle = ?2 WHERE id = ?1 RETURNING state <> 'gone' AND (session_id IS NULL \
+               OR EXISTS (SELECT 1 FROM sessions s WHERE s.id = session_id AND s.stage <> 'ended')) AS wanted";
+    let wanted = first(db, sql, params![id.to_string(), handle], |row| Ok(row.get("wanted")?))?;
+    Ok(wanted.unwrap_or(false))
 }
 
 /// One statement, so that session, secrets and runner are of one moment.

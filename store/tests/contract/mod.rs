@@ -293,6 +293,7 @@ macro_rules! every_contract {
                 heartbeats_record_life_and_activity,
                 a_runner_that_is_gone_leaves_its_session_as_it_is,
                 a_note_of_the_launcher_is_kept,
+                whoever_notes_a_launch_learns_whether_the_runner_is_wanted,
             }
             pools {
                 of_many_refills_at_once_no_more_are_added_than_are_missing,

@@ -226,7 +226,20 @@ pub async fn a_note_of_the_launcher_is_kept(db: &Database) {
     let runner = create(&*db.store).await.runner.unwrap();
     assert_eq!(db.store.runner(runner).await.unwrap().unwrap().handle, None);
     for handle in ["pid 1", "pid 2"] {
-        db.store.set_runner_handle(runner, handle.to_owned()).await.unwrap();
+        assert!(db.store.set_runner_handle(runner, handle.to_owned()).await.unwrap());
         assert_eq!(db.other.runner(runner).await.unwrap().unwrap().handle.as_deref(), Some(handle));
     }
+}
+
+pub async fn whoever_notes_a_launch_learns_whether_the_runner_is_wanted(db: &Database) {
+    let noted = |runner| db.store.set_runner_handle(runner, "pid 1".to_owned());
+    assert!(noted(standby(&*db.store, start()).await).await.unwrap(), "a standby");
+    let replaced = create(&*db.store).await;
+    let (old, new) = (replaced.runner.unwrap(), new_runner());
+    let next = new.id;
+    db.store.replace_runner(replaced.id, old, new, after(1)).await.unwrap();
+    assert_eq!((noted(old).await.unwrap(), noted(next).await.unwrap()), (false, true), "replaced");
+    db.store.end(replaced.id, None, exited(0), after(1)).await.unwrap();
+    assert!(!noted(next).await.unwrap(), "ended");
+    assert!(!noted(RunnerId::new()).await.unwrap(), "unknown");
 }

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use store::{Creation, Filter, NewSession, Rate};
+use session::{SessionId, Stage};
+use store::{Creation, Filter, NewSession, Rate, Store};
 
 use crate::contract::{after, at_once, create, created, exited, new_runner, new_session, standby, start, target};
 use crate::{SOON, database, until};
@@ -72,6 +73,13 @@ async fn heartbeats_ends_replacements_and_pruning_at_once_deadlock_nobody() {
     assert_eq!(db.store.sessions(Filter::default()).await.unwrap(), []);
 }
 
+/// Creates a session and changes it once.
+async fn changed(store: &dyn Store) -> SessionId {
+    let id = create(store).await.id;
+    store.advance(id, 1, Stage::Assigned, after(1)).await.unwrap();
+    id
+}
+
 #[tokio::test]
 async fn what_one_process_changes_is_told_to_another_and_once_to_itself() {
     let Some(db) = database().await else { return };
@@ -79,14 +87,14 @@ async fn what_one_process_changes_is_told_to_another_and_once_to_itself() {
     // The other one may not have begun to listen yet.
     let mut sessions = Vec::new();
     until("a change was told", async || {
-        sessions.push(create(&*db.store).await.id);
+        sessions.push(changed(&*db.store).await);
         matches!(tokio::time::timeout(Duration::from_millis(100), others.recv()).await, Ok(Ok(_)))
     })
     .await;
     for id in sessions {
         assert_eq!(own.try_recv(), Ok(id));
     }
-    let id = create(&*db.store).await.id;
+    let id = changed(&*db.store).await;
     let told = tokio::time::timeout(SOON, async { while others.recv().await != Ok(id) {} });
     told.await.expect("told to the other");
     assert_eq!((own.try_recv(), own.try_recv().is_err()), (Ok(id), true));

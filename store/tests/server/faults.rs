@@ -2,12 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use session::ApiKeyId;
+use session::{ApiKeyId, Stage};
 use store::postgres::{PostgresConfig, PostgresStore};
 use store::{Filter, SealKey, Store, StoreError};
 use testkit::postgres::Server;
 
-use crate::contract::{self, create, new_session, new_token, start};
+use crate::contract::{self, after, create, new_session, new_token, start};
 use crate::network::Proxy;
 use crate::{KEY, SOON, config, fresh, is_unavailable, open, peek, until};
 
@@ -133,7 +133,8 @@ async fn a_database_that_was_away_is_used_again_and_a_crash_empties_tokens_alone
     waiting.await.unwrap().unwrap();
     let mut changes = other.changes();
     until("changes are told again", async || {
-        create(&store).await;
+        let id = create(&store).await.id;
+        store.advance(id, 1, Stage::Assigned, after(1)).await.unwrap();
         matches!(tokio::time::timeout(Duration::from_millis(100), changes.recv()).await, Ok(Ok(_)))
     })
     .await;
@@ -161,17 +162,19 @@ async fn a_commit_that_was_not_answered_is_repeated_only_where_that_is_harmless(
     let server = Server::shared().await.unwrap();
     let proxy = Proxy::to(server.port()).await;
     let store = open(&server.url_at(&proxy.address(), &database.name, "sslmode=disable")).await.unwrap();
-    let runner = create(&store).await.runner.unwrap();
+    let (session, runner) = contract::create_ready(&store).await;
     let mut changes = store.changes();
     let new = new_session();
     proxy.cut_at_commit();
     let error = store.create_session(new.clone(), start()).await.unwrap_err();
     assert!(matches!(error, StoreError::Unavailable(_)), "{error}");
     assert!(error.to_string().contains("whether it was committed is not known"), "{error}");
-    // It was, so those who wait for the session are woken.
     until("the session is there", async || store.session(new.id).await.unwrap().is_some()).await;
-    assert_eq!(changes.try_recv(), Ok(new.id));
+    // What may have been changed is told to those who wait.
     proxy.cut_at_commit();
-    store.set_runner_handle(runner, "x".to_owned()).await.unwrap();
-    assert_eq!(store.runner(runner).await.unwrap().unwrap().handle.as_deref(), Some("x"));
+    assert!(is_unavailable(&store.advance(session.id, 1, Stage::Running, after(1)).await));
+    assert_eq!(changes.try_recv(), Ok(session.id));
+    proxy.cut_at_commit();
+    assert_eq!(store.runner_gone(runner, after(2)).await.unwrap(), Some(session.id));
+    assert_eq!(changes.try_recv(), Ok(session.id));
 }

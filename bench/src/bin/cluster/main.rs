@@ -1,6 +1,7 @@
 //! From POST /api/sessions to the first byte of a nonce that the command prints, at a WebSocket client, on Kubernetes.
-//! Cold, one session after the other; beside each, in the same run, a bare Job of the same image whose container calls
-//! back with a nonce: what Kubernetes itself costs. Warm, from a pool of standbys: one after the other, and 20 at once.
+//! Cold, one session after the other, with folders that are volumes and with folders of the image; beside each, in the
+//! same run, a bare Job of the same image whose container calls back with a nonce, without and with a volume: what
+//! Kubernetes itself costs. Warm, from a pool of standbys: one after the other, and 20 at once.
 //!
 //! It needs the cluster that `CLISCALE_E2E_KUBECONFIG` names, and the programs beside it.
 
@@ -12,6 +13,7 @@ use clap::Parser;
 use k8s_openapi::api::batch::v1::Job;
 use kube::api::{DeleteParams, PropagationPolicy};
 use serde_json::json;
+use session::DEFAULT_TEMPLATE;
 use session::frames::TTY_R1;
 use testkit::cluster::{ClusterOptions, ClusterStack, hits::Hits};
 use testkit::stack::SOON;
@@ -20,7 +22,11 @@ use testkit::terminal_client::TerminalClient;
 /// Sessions that start together.
 const AT_ONCE: usize = 20;
 const COLD: &str = "cold start on the cluster: POST to first byte";
+const COLD_IN_IMAGE: &str = "cold start on the cluster, folders in the image: POST to first byte";
 const BARE_JOB: &str = "a bare Job's call";
+const BARE_JOB_WITH_VOLUME: &str = "a bare Job's call, with a volume";
+/// A template whose runners have no volumes.
+const IN_IMAGE: &str = "in-image";
 
 #[tokio::main]
 async fn main() -> Result<()> {
@@ -38,19 +44,29 @@ async fn main() -> Result<()> {
 async fn cold(runs: usize) -> Result<()> {
     ClusterOptions::default()
         .set("CLISCALE_LINGER_SECS", "0")
+        .pools(json!([{"name": "default"}, {"name": IN_IMAGE, "folders": "image"}]))
         .run(async |stack| {
             let hits = Hits::start(stack.kubernetes.host).await?;
-            // The first of each pays for connections and caches that a server at work has.
-            session(stack).await?;
-            bare_job(stack, &hits, runs).await?;
-            let (mut sessions, mut jobs) = (Vec::new(), Vec::new());
-            for run in 0..runs {
-                sessions.push(session(stack).await?);
-                jobs.push(bare_job(stack, &hits, run).await?);
+            let mut took = [const { Vec::new() }; 4];
+            for run in 0..=runs {
+                let these = [
+                    session(stack, DEFAULT_TEMPLATE).await?,
+                    session(stack, IN_IMAGE).await?,
+                    bare_job(stack, &hits, run, false).await?,
+                    bare_job(stack, &hits, run, true).await?,
+                ];
+                // The first of each pays for connections and caches that a server at work has.
+                if run > 0 {
+                    took.iter_mut().zip(these).for_each(|(all, this)| all.push(this));
+                }
             }
-            let job = Row::new(COLD, BARE_JOB, "ms").samples(jobs);
-            Row::new(COLD, OURS, "ms").samples(sessions).goal(Goal::at_most_peers(1.25, &[BARE_JOB])).print();
-            job.print();
+            let [in_volumes, in_image, jobs, jobs_with_volume] = took;
+            for (measure, sessions) in [(COLD, in_volumes), (COLD_IN_IMAGE, in_image)] {
+                let goal = Goal::at_most_peers(1.25, &[BARE_JOB]);
+                Row::new(measure, OURS, "ms").samples(sessions).goal(goal).print();
+                Row::new(measure, BARE_JOB, "ms").samples(jobs.clone()).print();
+                Row::new(measure, BARE_JOB_WITH_VOLUME, "ms").samples(jobs_with_volume.clone()).print();
+            }
             Ok(())
         })
         .await
@@ -114,8 +130,8 @@ async fn wait_until_full(stack: &ClusterStack) -> Result<()> {
 }
 
 /// One session, which ends by itself.
-async fn session(stack: &ClusterStack) -> Result<f64> {
-    let (took, id) = timed(stack).await?;
+async fn session(stack: &ClusterStack, template: &str) -> Result<f64> {
+    let (took, id) = timed(stack, template).await?;
     let view = stack.wait_ended(&id).await?;
     // So that one run's end is not another's beginning.
     stack.wait_until_freed(view["runnerId"].as_str().context("a runner")?).await?;
@@ -123,7 +139,7 @@ async fn session(stack: &ClusterStack) -> Result<f64> {
 }
 
 async fn first_byte(stack: &ClusterStack) -> Result<f64> {
-    Ok(timed(stack).await?.0)
+    Ok(timed(stack, DEFAULT_TEMPLATE).await?.0)
 }
 
 fn millis(began: Instant) -> f64 {
@@ -131,29 +147,36 @@ fn millis(began: Instant) -> f64 {
 }
 
 /// How long a session took, and its id.
-async fn timed(stack: &ClusterStack) -> Result<(f64, String)> {
+async fn timed(stack: &ClusterStack, template: &str) -> Result<(f64, String)> {
     let nonce = uuid();
     // In two halves, so that no echo of the command itself is taken for what it prints.
     let (head, tail) = nonce.split_at(16);
     let began = Instant::now();
-    let entry = stack.run(&format!("printf %s%s {head} {tail}")).await?;
+    let mut request = stack.request(&format!("printf %s%s {head} {tail}"));
+    request["template"] = json!(template);
+    let entry = stack.create(request).await?;
     let url = entry["webSocketUrl"].as_str().context("a URL")?;
     let mut client = TerminalClient::connect(url, &[], &[TTY_R1]).await?;
     client.wait_for(&nonce, SOON).await?;
     Ok((millis(began), entry["sessionId"].as_str().context("an id")?.to_owned()))
 }
 
-async fn bare_job(stack: &ClusterStack, hits: &Hits, run: usize) -> Result<f64> {
-    let name = format!("bare-{run}");
-    let container = json!({
+async fn bare_job(stack: &ClusterStack, hits: &Hits, run: usize, volume: bool) -> Result<f64> {
+    let name = format!("bare-{run}-{volume}");
+    let mut container = json!({
         "name": "bare", "image": stack.kubernetes.runner_image, "imagePullPolicy": "IfNotPresent",
         "command": ["bash", "-c", hits.call(&name)],
     });
+    let mut volumes = json!([]);
+    if volume {
+        container["volumeMounts"] = json!([{"name": "empty", "mountPath": "/empty"}]);
+        volumes = json!([{"name": "empty", "emptyDir": {}}]);
+    }
     let job = json!({
         "metadata": { "name": name },
         "spec": { "backoffLimit": 0, "template": { "spec": {
             "restartPolicy": "Never", "automountServiceAccountToken": false, "terminationGracePeriodSeconds": 0,
-            "containers": [container],
+            "containers": [container], "volumes": volumes,
         } } },
     });
     let began = Instant::now();

@@ -73,9 +73,11 @@ impl Peers<'_> {
         let address = free_port().await?;
         let folder = self.folder.join("nginx");
         std::fs::create_dir_all(&folder)?;
+        // With less than a sixteenth of its connections free, nginx closes those that have not asked for anything yet: more
+        // than it has descriptors for leaves that sixteenth free.
         let configuration = format!(
             "worker_processes 1; daemon off; pid nginx.pid; error_log stderr error; worker_rlimit_nofile 20000;\n\
-             events {{ worker_connections 19990; }}\n\
+             events {{ worker_connections 30000; }}\n\
              http {{ access_log off; client_body_temp_path b; proxy_temp_path p; fastcgi_temp_path f; uwsgi_temp_path u;\n\
              scgi_temp_path s; server {{ listen {address} backlog=4096; location / {{ proxy_pass http://{}; \
              proxy_http_version 1.1;\nproxy_set_header Upgrade $http_upgrade; proxy_set_header Connection Upgrade; \

@@ -9,7 +9,7 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use session::{RunnerId, Secret};
 use url::Url;
 
-use super::pod::{self, EPHEMERAL_STORAGE, INSTALLER_CONTAINER, PodSettings, RUNNER_CONTAINER};
+use super::pod::{self, EPHEMERAL_STORAGE, Folders, INSTALLER_CONTAINER, PodSettings, RUNNER_CONTAINER};
 use super::template::TemplateError;
 use super::{RunnerTemplate, job};
 use crate::launcher::Launch;
@@ -81,10 +81,13 @@ fn merged(template: &RunnerTemplate, instance: &str) -> Result<PodTemplateSpec, 
     refuse_containers(given)?;
     let mut merged = pod::defaults(given);
     merged.merge_from(given.clone());
-    merged.merge_from(pod::required(settings, instance));
+    let volumes = given.spec.as_ref().and_then(|spec| spec.volumes.as_deref()).unwrap_or_default();
+    merged.merge_from(pod::required(settings, instance, volumes));
     let spec = merged.spec.get_or_insert_default();
     add_tolerations(spec, settings);
-    add_folders(spec);
+    if settings.folders == Folders::Volumes {
+        add_folders(spec);
+    }
     if settings.installer_image.is_some() {
         complete_installer(spec)?;
     }
@@ -104,7 +107,7 @@ fn add_tolerations(spec: &mut PodSpec, settings: &PodSettings) {
 fn add_folders(spec: &mut PodSpec) {
     let size = storage_limit(spec);
     let volumes = spec.volumes.get_or_insert_default();
-    for name in pod::FOLDERS {
+    for (name, _) in pod::FOLDERS {
         if !volumes.iter().any(|volume| volume.name == name) {
             volumes.push(pod::folder(name, size.clone()));
         }

@@ -15,6 +15,7 @@ fn config(template: &str) -> KubernetesConfig {
             PodSettings {
                 image: "registry.example/runner:1".to_owned(),
                 installer_image: None,
+                folders: Folders::default(),
                 resources: Resources { cpu: Some("500m".parse().unwrap()), ..Resources::default() },
                 linger: Duration::from_secs(120),
                 heartbeat: Duration::from_secs(60),
@@ -170,6 +171,23 @@ fn the_job_is_blank_hardened_and_bounded() {
         },
     });
     assert_eq!(job_of(""), expected);
+}
+
+#[test]
+fn an_image_with_the_folders_in_it_needs_no_volume_but_takes_those_of_the_template() {
+    let spec_of = |template: &str| {
+        let mut config = config(template);
+        config.templates.get_mut("default").unwrap().pod.folders = Folders::Image;
+        serde_json::to_value(blueprint(&config).unwrap().personal(&launch()).spec.unwrap()).unwrap()
+    };
+    let spec = spec_of("");
+    let runner = &spec["containers"][0];
+    assert_eq!((&spec["volumes"], &runner["volumeMounts"]), (&json!(null), &json!([])));
+    assert_eq!(runner["securityContext"]["readOnlyRootFilesystem"], false);
+    assert_eq!(runner["securityContext"]["allowPrivilegeEscalation"], false);
+    let spec = spec_of("spec: {volumes: [{name: workspace, emptyDir: {medium: Memory}}]}");
+    assert_eq!(spec["volumes"], json!([{"name": "workspace", "emptyDir": {"medium": "Memory"}}]));
+    assert_eq!(spec["containers"][0]["volumeMounts"], json!([{"name": "workspace", "mountPath": "/workspace"}]));
 }
 
 #[test]

@@ -38,7 +38,7 @@ use reach::Reach;
 use sights::Sights;
 
 pub use job::{INSTANCE_LABEL, RUNNER_LABEL, SESSION_LABEL, STANDBY_LABEL, TEMPLATE_LABEL};
-pub use pod::{INSTALLER_CONTAINER, PodSettings, RUNNER_CONTAINER, Resources};
+pub use pod::{Folders, INSTALLER_CONTAINER, PodSettings, RUNNER_CONTAINER, Resources};
 pub use quantity::Amount;
 pub use template::{PodTemplate, TemplateError};
 

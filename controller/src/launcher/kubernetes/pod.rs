@@ -1,6 +1,7 @@
 //! The pod of a runner as the launcher wants it: what it must be, and what it is where an operator says nothing else.
 
 use std::collections::BTreeMap;
+use std::str::FromStr;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{
@@ -48,6 +49,7 @@ pub struct PodSettings {
     pub image: String,
     /// Holds the runner program where `image` does not: any image will do then.
     pub installer_image: Option<String>,
+    pub folders: Folders,
     pub resources: Resources,
     /// How long a runner keeps the result readable after its session's end.
     pub linger: Duration,
@@ -56,6 +58,34 @@ pub struct PodSettings {
     pub max_idle: Duration,
     /// The longest that a session may live.
     pub max_ttl: Duration,
+}
+
+/// Where runners have the folders that they and their commands write to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Folders {
+    /// Volumes of the pod, while the image cannot be written to.
+    #[default]
+    Volumes,
+    /// The image's own, which its user may write to. A kubelet looks for a pod's volumes every 300 ms, and the first time
+    /// too early: a pod without any starts so much sooner.
+    Image,
+}
+
+/// The word is no such place.
+#[derive(Debug, thiserror::Error)]
+#[error("volumes and image are possible")]
+pub struct UnknownFolders;
+
+impl FromStr for Folders {
+    type Err = UnknownFolders;
+
+    fn from_str(text: &str) -> Result<Self, UnknownFolders> {
+        match text {
+            "volumes" => Ok(Self::Volumes),
+            "image" => Ok(Self::Image),
+            _ => Err(UnknownFolders),
+        }
+    }
 }
 
 /// Amounts that settings give, as requests and limits at once; `None`: the template's, else a default.
@@ -67,17 +97,25 @@ pub struct Resources {
 }
 
 impl PodSettings {
+    pub const LACKS_FOLDERS: &str =
+        "image: only an image that has the runner program has its folders, too, so not with an installer image";
+
+    /// Any image will do where the program is brought into it, also one without the folders.
+    pub fn lacks_folders(&self) -> bool {
+        self.folders == Folders::Image && self.installer_image.is_some()
+    }
+
     /// No runner has a reason to live longer: the Job's own deadline.
     pub(super) fn outer_deadline(&self) -> Duration {
         self.max_idle + self.max_ttl + self.linger + SLACK
     }
 }
 
-/// What every pod must be. What of this a template sets otherwise is refused.
-pub(super) fn required(settings: &PodSettings, instance: &str) -> PodTemplateSpec {
+/// What every pod must be. What of this a template sets otherwise is refused. `volumes`: the template's.
+pub(super) fn required(settings: &PodSettings, instance: &str, volumes: &[Volume]) -> PodTemplateSpec {
     let spec = PodSpec {
         automount_service_account_token: Some(false),
-        containers: vec![required_container(settings)],
+        containers: vec![required_container(settings, volumes)],
         enable_service_links: Some(false),
         host_ipc: Some(false),
         host_network: Some(false),
@@ -100,12 +138,15 @@ pub(super) fn required(settings: &PodSettings, instance: &str) -> PodTemplateSpe
     PodTemplateSpec { metadata: Some(ObjectMeta { labels: Some(labels), ..ObjectMeta::default() }), spec: Some(spec) }
 }
 
-fn required_container(settings: &PodSettings) -> Container {
+fn required_container(settings: &PodSettings, volumes: &[Volume]) -> Container {
     let given = &settings.resources;
     let amounts = [("cpu", &given.cpu), ("memory", &given.memory), (EPHEMERAL_STORAGE, &given.ephemeral_storage)];
     let given = amounts.into_iter().filter_map(|(name, amount)| Some((name.to_owned(), amount.as_ref()?.into())));
     let seconds = |duration: Duration| duration.as_secs().to_string();
-    let mut mounts = vec![mount("workspace", WORKSPACE), mount("tmp", "/tmp"), mount("spill", SPILL)];
+    let in_image = settings.folders == Folders::Image;
+    let is_volume = |name: &str| !in_image || volumes.iter().any(|volume| volume.name == name);
+    let volumes = FOLDERS.into_iter().filter(|(name, _)| is_volume(name));
+    let mut mounts: Vec<_> = volumes.map(|(name, path)| mount(name, path)).collect();
     if settings.installer_image.is_some() {
         mounts.extend(installed_mounts());
     }
@@ -127,7 +168,7 @@ fn required_container(settings: &PodSettings) -> Container {
         image: Some(settings.image.clone()),
         name: RUNNER_CONTAINER.to_owned(),
         resources: Some(amounts_as_resources(given.collect())),
-        security_context: Some(hardened()),
+        security_context: Some(SecurityContext { read_only_root_filesystem: Some(!in_image), ..hardened() }),
         volume_mounts: Some(mounts),
         // An image's own may be closed to the user.
         working_dir: Some(WORKSPACE.to_owned()),
@@ -249,8 +290,8 @@ pub(super) fn folder(name: &str, size: Option<Quantity>) -> Volume {
     Volume { name: name.to_owned(), empty_dir: Some(empty_dir), ..Volume::default() }
 }
 
-/// The folders that every runner has.
-pub(super) const FOLDERS: [&str; 3] = ["workspace", "tmp", "spill"];
+/// The folders that every runner has: the names of their volumes, and where they are.
+pub(super) const FOLDERS: [(&str, &str); 3] = [("workspace", WORKSPACE), ("tmp", "/tmp"), ("spill", SPILL)];
 
 /// Kubernetes must not delete the pods of a node that it cannot reach: a kubelet that is down alone harms no session,
 /// and whether a runner lives on is found out by asking it.
