@@ -30,7 +30,7 @@ const RUSH: usize = 16 * 1024;
 const RUSH_TIME: Duration = Duration::from_millis(4);
 /// What is not read for this long in a flood is then read in fewer and full pieces. A terminal has room for 64 KiB, which
 /// takes the quickest of programs longer.
-const PAUSE: Duration = Duration::from_millis(1);
+const PAUSE: Duration = Duration::from_micros(200);
 /// As much as the kernel gives at once where there is more behind it, but for a line's end or two.
 const FULL: usize = 4000;
 

@@ -1,6 +1,7 @@
 //! The rough limit in front of creations: it keeps a flood away from the database. The exact limit, the same for all
 //! replicas, is kept by the creating transaction; a repeat with the same `Idempotency-Key` is no creation and a body
-//! that is refused is none either, so attempts may be a multiple of creations.
+//! that is refused is none either, so attempts may be a multiple of creations. A limit above [`EXACT_UP_TO`] is kept here
+//! alone, by each replica for itself.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -17,8 +18,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::ControllerConfig;
 
-/// Attempts per permitted creation.
+/// Attempts per permitted creation, where creations are counted as well.
 const ATTEMPTS_PER_CREATION: u32 = 8;
+/// Creations a minute. Counting more costs each creation more, and has them wait for each other.
+const EXACT_UP_TO: u32 = 1_000;
 /// How often whoever has been quiet is forgotten.
 const FORGET_INTERVAL: Duration = Duration::from_secs(30);
 /// The most callers that one table holds. Only holders of a key get as far as this table, so it is reached by nobody
@@ -32,8 +35,8 @@ pub struct Attempts(Arc<Mutex<HashMap<NonZeroU32, Arc<DefaultKeyedRateLimiter<St
 impl Attempts {
     /// Counts an attempt, or refuses it.
     pub fn count(&self, rate: &Rate) -> Result<(), Problem> {
-        let per_minute =
-            NonZeroU32::new(rate.per_minute.saturating_mul(ATTEMPTS_PER_CREATION)).unwrap_or(NonZeroU32::MIN);
+        let allowance = if counted(rate).is_some() { ATTEMPTS_PER_CREATION } else { 1 };
+        let per_minute = NonZeroU32::new(rate.per_minute.saturating_mul(allowance)).unwrap_or(NonZeroU32::MIN);
         let table = Arc::clone(
             self.0
                 .lock()
@@ -78,6 +81,11 @@ pub fn rate_of(config: &ControllerConfig, key: &ApiKey, client: IpAddr) -> Rate 
             Rate { scope: format!("client:{}", network_of(client)), per_minute: rate.0 }
         }
     }
+}
+
+/// The limit as the creating transaction keeps it, where it does.
+pub fn counted(rate: &Rate) -> Option<Rate> {
+    (rate.per_minute <= EXACT_UP_TO).then(|| rate.clone())
 }
 
 /// The 429, naming limit, scope and setting.
@@ -128,5 +136,16 @@ mod tests {
             assert!(problem.detail().contains(part), "{}", problem.detail());
         }
         attempts.count(&Rate { scope: "client:192.0.2.8".into(), per_minute: 2 }).unwrap();
+    }
+
+    #[test]
+    fn a_limit_that_the_database_does_not_keep_is_kept_here() {
+        let rate = |per_minute| Rate { scope: "key:of-a-busy-backend".into(), per_minute };
+        assert_eq!(counted(&rate(EXACT_UP_TO)).map(|rate| rate.per_minute), Some(EXACT_UP_TO));
+        let (attempts, rate) = (Attempts::default(), rate(60_000));
+        assert!(counted(&rate).is_none());
+        let taken = (0..).take_while(|_| attempts.count(&rate).is_ok()).count();
+        // A thousand more come each second.
+        assert!((60_000..90_000).contains(&taken), "{taken}");
     }
 }

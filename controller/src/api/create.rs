@@ -69,7 +69,7 @@ impl Controller {
             secrets,
             api_key: caller.key.id,
             idempotency,
-            rate: Some(caller.rate.clone()),
+            rate: attempts::counted(&caller.rate),
             max_sessions: self.0.config.max_sessions,
             token: token.clone(),
             placement: if away.is_some() || refuses_cold { Placement::IdleRunner } else { plan.placement() },

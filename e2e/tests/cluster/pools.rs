@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use controller::fault::Point;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
@@ -22,10 +22,11 @@ fn with_pool(pool: Value) -> ClusterOptions {
     ClusterOptions::default().set("CLISCALE_CREATE_RATE", "100000/min").pools(json!([pool]))
 }
 
+/// Null until a controller has made it.
 async fn pool(stack: &ClusterStack) -> Result<Value> {
     let (status, list) = stack.call(Method::GET, "/api/pools", None).await?;
     anyhow::ensure!(status == 200, "{status}: {list}");
-    list["pools"].as_array().and_then(|pools| pools.first()).cloned().context("no pool")
+    Ok(list["pools"][0].clone())
 }
 
 async fn wait_for_pool(stack: &ClusterStack, what: &str, is: impl Fn(&Value) -> bool) -> Result<Value> {
