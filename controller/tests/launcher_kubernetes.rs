@@ -9,7 +9,9 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::post;
 use axum::{Json, body::Bytes};
-use controller::launcher::kubernetes::{Folders, KubernetesConfig, KubernetesLauncher, PodSettings, PodTemplate, Resources};
+use controller::launcher::kubernetes::{
+    Folders, KubernetesConfig, KubernetesLauncher, PodSettings, PodTemplate, Resources,
+};
 use controller::launcher::{Condition, Launch, Launcher, Verdict};
 use futures_util::FutureExt;
 use k8s_openapi::api::apps::v1::DaemonSet;

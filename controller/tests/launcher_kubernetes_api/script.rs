@@ -9,7 +9,9 @@ use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
 use axum::response::Response;
-use controller::launcher::kubernetes::{Folders, KubernetesConfig, KubernetesLauncher, PodSettings, PodTemplate, Resources};
+use controller::launcher::kubernetes::{
+    Folders, KubernetesConfig, KubernetesLauncher, PodSettings, PodTemplate, Resources,
+};
 use futures_util::stream::{self, StreamExt};
 use serde_json::{Value, json};
 use session::RunnerId;

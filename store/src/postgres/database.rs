@@ -198,13 +198,7 @@ impl Database {
 }
 
 /// The transaction itself.
-async fn run<A, T>(
-    lease: &mut Lease,
-    origin: &str,
-    locks: &Locks,
-    arguments: &A,
-    work: Work<A, T>,
-) -> Attempt<T> {
+async fn run<A, T>(lease: &mut Lease, origin: &str, locks: &Locks, arguments: &A, work: Work<A, T>) -> Attempt<T> {
     lease.state = State::InTransaction;
     // Whatever the database's default is: rows and advisory locks keep exact what has to be.
     lease.batch_execute(&locks.after("BEGIN ISOLATION LEVEL READ COMMITTED")).await?;
