@@ -2,15 +2,17 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
+# What is run; the workspace has test beds and benches besides.
+PROGRAMS := --package cli --package controller --package gateway --package runner --bins
 .PHONY: help run test build dist web bench bench-smoke cluster cluster-down audit fmt clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
-run: ## build everything (development profile) and serve a first session on this machine
+run: ## build the programs (development profile) and serve a first session on this machine
 	@tools/prerequisites run
 	@$(MAKE) --no-print-directory web
-	cargo build --workspace --bins
+	cargo build $(PROGRAMS)
 	target/debug/cliscale up --demo
 
 test: ## check everything: formatting, lints, unit, property, store, whole-stack, cluster and browser tests
@@ -20,7 +22,7 @@ test: ## check everything: formatting, lints, unit, property, store, whole-stack
 build: ## release binaries in target/release/
 	@tools/prerequisites run
 	@$(MAKE) --no-print-directory web
-	cargo build --release --workspace --bins
+	cargo build --release $(PROGRAMS)
 
 dist: ## a release in dist/: programs, chart, all-in-one image where docker, podman or buildah is, checksums
 	@tools/prerequisites run

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use controller::fault::Point;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
