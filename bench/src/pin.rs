@@ -23,14 +23,21 @@ pub fn pinned(program: impl AsRef<Path>, core: usize) -> Command {
     command
 }
 
-/// Puts this very program on a core, by starting it anew there. Call it first of all.
+/// Set in a program that was started anew.
+const PINNED: &str = "CLISCALE_BENCH_PINNED";
+
+pub fn is_pinned() -> bool {
+    std::env::var_os(PINNED).is_some()
+}
+
+/// Puts this very program on a core, by starting it anew there: what it has done before, it does not do again where it
+/// asks [`is_pinned`].
 pub fn pin_self(core: usize) -> Result<()> {
-    const DONE: &str = "CLISCALE_BENCH_PINNED";
-    if std::env::var_os(DONE).is_some() {
+    if is_pinned() {
         return Ok(());
     }
     let program = std::env::current_exe().context("this program's file")?;
-    let error = pinned(program, core).args(std::env::args_os().skip(1)).env(DONE, "1").exec();
+    let error = pinned(program, core).args(std::env::args_os().skip(1)).env(PINNED, "1").exec();
     Err(error).context("taskset")
 }
 

@@ -49,4 +49,7 @@
 {{- if and .Values.runner.installer.enabled (not .Values.runner.installer.image.repository) -}}
 {{- fail "\nrunner.installer.enabled needs runner.installer.image.repository." -}}
 {{- end -}}
+{{- if and .Values.runner.installer.enabled (eq .Values.runner.folders "image") -}}
+{{- fail "\nrunner.folders=image goes without runner.installer.enabled: only an image that has the runner program has its folders, too." -}}
+{{- end -}}
 {{- end }}

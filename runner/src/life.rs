@@ -114,12 +114,12 @@ impl Session {
     }
 
     async fn perform(&mut self, around: &Surroundings<'_>) -> Result<Ended, Ended> {
-        // Whoever assigned the session may have missed the answer, and then gives it to another runner. From this report
-        // on the controller does so no more, and a runner that was replaced before hears of it here. So no command is run
-        // any earlier, or it might run twice; code that is fetched twice harms nobody.
+        // Whoever assigned the session may have missed the answer, and then gives it to another runner. From the first report
+        // on (that code is fetched) the controller does so no more, and a runner that was replaced before hears of it here.
+        // So no command is run any earlier, or it might run twice; code that is fetched twice harms nobody.
         let taken = async {
             tokio::select! {
-                () = around.reports.assigned() => Ok(()),
+                () = around.reports.taken() => Ok(()),
                 asked = self.ender.asked() => Err(asked),
             }
         };

@@ -70,17 +70,15 @@ enum Undelivered {
 
 impl Reports {
     pub fn new(line: Line, session: SessionId, epoch: u64) -> Self {
-        // Unbounded by type only: a session has five stages.
+        // Unbounded by type only: a session has few stages.
         let (queue, queued) = mpsc::unbounded_channel();
         let taken = CancellationToken::new();
         let sending = tokio::spawn(deliver(line, queued, taken.clone()));
         Self { session, epoch, queue, taken, sending }
     }
 
-    /// The first report, which is waited for until the controller has taken it; for ever, when it has given this runner
-    /// up.
-    pub async fn assigned(&self) {
-        self.stage(Stage::Assigned);
+    /// Until the controller has taken the first report; for ever, when it has given this runner up.
+    pub async fn taken(&self) {
         self.taken.cancelled().await;
     }
 

@@ -41,6 +41,8 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(1);
 const MAX_BODY: usize = 4 << 20;
 /// A year: no deadline is later.
 const LONGEST_MS: u64 = 365 * 86_400_000;
+/// How long a gateway that comes before the session is kept waiting for it, rather than sent away to come again.
+const HOLD: Duration = Duration::from_millis(500);
 const MAX_HEADERS: usize = 64;
 const HEADER_BYTES: usize = 16 * 1024;
 
@@ -49,6 +51,8 @@ pub struct Server {
     secret: Secret,
     buffers: Buffers,
     phase: Mutex<Phase>,
+    /// Cancelled once there is a session.
+    taken: CancellationToken,
 }
 
 /// How much of a session's output is kept, and where.
@@ -78,7 +82,8 @@ impl Server {
     /// Also returns where the session will come from.
     pub fn new(secret: Secret, buffers: Buffers) -> (Arc<Self>, oneshot::Receiver<Session>) {
         let (assign, assigned) = oneshot::channel();
-        (Arc::new(Self { secret, buffers, phase: Mutex::new(Phase::Blank(Some(assign))) }), assigned)
+        let (phase, taken) = (Mutex::new(Phase::Blank(Some(assign))), CancellationToken::new());
+        (Arc::new(Self { secret, buffers, phase, taken }), assigned)
     }
 
     pub fn assigned(&self) -> Option<Arc<Assigned>> {
@@ -86,6 +91,12 @@ impl Server {
             Phase::Blank(_) => None,
             Phase::Assigned(assigned) => Some(Arc::clone(assigned)),
         }
+    }
+
+    /// The same, waiting for a moment.
+    async fn assigned_soon(&self) -> Option<Arc<Assigned>> {
+        let _ = tokio::time::timeout(HOLD, self.taken.cancelled()).await;
+        self.assigned()
     }
 
     fn assign(&self, assign: Assign) -> StatusCode {
@@ -124,6 +135,7 @@ impl Server {
             return StatusCode::CONFLICT;
         }
         *phase = Phase::Assigned(Arc::new(held));
+        self.taken.cancel();
         StatusCode::OK
     }
 
@@ -276,7 +288,7 @@ async fn get_ws(
     let Some(role) = text(ROLE_HEADER).and_then(|role| role.parse::<Role>().ok()) else {
         return (StatusCode::BAD_REQUEST, format!("{ROLE_HEADER} must be operator or viewer\n")).into_response();
     };
-    let Some(assigned) = server.assigned() else {
+    let Some(assigned) = server.assigned_soon().await else {
         return (StatusCode::CONFLICT, "no session is assigned yet\n").into_response();
     };
     let upgrade = upgrade.protocols([TTY_R1, TTY]).max_message_size(MAX_CLIENT_FRAME).max_frame_size(MAX_CLIENT_FRAME);

@@ -4,11 +4,15 @@
 mod recording;
 mod rig;
 
+use std::time::Duration;
+
 use http::StatusCode;
 use rig::{Rig, SOON, Setup, eventually, is_alive};
-use session::runner_api::PROTOCOL_VERSION;
+use session::frames::TTY_R1;
+use session::runner_api::{CLIENT_HEADER, PROTOCOL_VERSION, ROLE_HEADER};
 use session::{EndReason, RunnerId, SessionId, Stage};
 use testkit::fake_controller::FakeController;
+use testkit::terminal_client::TerminalClient;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_runner_calls_home_with_its_address_and_a_secret() {
@@ -44,6 +48,22 @@ async fn a_session_is_assigned_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_comes_before_the_session_waits_for_it_for_a_moment() {
+    let rig = Rig::start().await;
+    let bearer = rig.bearer();
+    let headers = [("authorization", bearer.as_str()), (ROLE_HEADER, "operator"), (CLIENT_HEADER, "a")];
+    let Err(refused) = TerminalClient::connect(&rig.ws_url(), &headers, &[TTY_R1]).await else { panic!("let in") };
+    assert!(refused.to_string().contains("409"), "{refused:#}");
+    let assigned = async {
+        // It is there by then; if it is not, this proves less.
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        rig.assign(rig.spec("echo here; read x")).await;
+    };
+    let (mut operator, ()) = tokio::join!(rig.operator("a"), assigned);
+    operator.wait_for("here", SOON).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_stage_is_lost_while_the_controller_is_away() {
     let rig = Rig::start().await;
     rig.assign(rig.spec("read x; echo done")).await;
@@ -57,10 +77,10 @@ async fn no_stage_is_lost_while_the_controller_is_away() {
     assert!(operator.has("done"));
     rig.controller.wait_for(SOON, |heard| (heard.turned_away > 1).then_some(())).await.unwrap();
     use Stage::*;
-    assert_eq!(rig.controller.heard().stage_names(), [Assigned, Fetching, Running]);
+    assert_eq!(rig.controller.heard().stage_names(), [Fetching, Running]);
     rig.controller.answer_with(None);
     rig.ended().await;
-    assert_eq!(rig.controller.heard().stage_names(), [Assigned, Fetching, Running, Ended]);
+    assert_eq!(rig.controller.heard().stage_names(), [Fetching, Running, Ended]);
 }
 
 /// A session that would leave its trace, and the file where.

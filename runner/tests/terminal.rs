@@ -20,7 +20,7 @@ async fn a_session_goes_through_its_stages_and_shows_all_of_them() {
     let ended = rig.ended().await;
     assert_eq!((ended.reason, ended.exit_code, ended.signal), (EndReason::Exited, Some(3), None));
     use Stage::*;
-    assert_eq!(rig.controller.heard().stage_names(), [Assigned, Fetching, Installing, Running, Ended]);
+    assert_eq!(rig.controller.heard().stage_names(), [Fetching, Installing, Running, Ended]);
     // Nobody was attached until now: everything is replayed.
     let mut late = rig.operator("late").await;
     assert_eq!(late.wait_closed(SOON).await.unwrap(), Some(close::ENDED));

@@ -15,7 +15,7 @@
 //! - `GET /healthz` -> 200, open to all | 401 when a secret is shown that is not this runner's
 //!
 //! Gateway to runner, runner secret as bearer:
-//! - `GET /ws` upgrade, with [`ROLE_HEADER`] and [`CLIENT_HEADER`]
+//! - `GET /ws` upgrade, with [`ROLE_HEADER`] and [`CLIENT_HEADER`] -> 101 | 400 | 401 | 409 (no session after half a second)
 //! - `GET /files/{path}` (one `Range` if wanted), `PUT /files/{path}`, `GET /files.tar.gz`, with [`ROLE_HEADER`] `operator`;
 //!   paths are percent-encoded, below the folder that the command runs in -> 200, 206 | 201 (new), 204 (replaced) | a problem
 

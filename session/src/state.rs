@@ -67,7 +67,7 @@ words!(
     Stage, "stage" {
         /// Waiting for a runner.
         Queued = "queued",
-        /// A runner has accepted the session.
+        /// A runner has accepted the session. This release's runners fetch at once, and say so instead.
         Assigned = "assigned",
         /// The code is being fetched.
         Fetching = "fetching",

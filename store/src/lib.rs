@@ -15,13 +15,13 @@ pub mod sqlite;
 
 use async_trait::async_trait;
 use session::state::Ended;
-use session::{ApiKeyId, RunnerId, Secret, SessionId, Stage};
+use session::{ApiKeyId, RunnerId, SessionId, Stage};
 use tokio::sync::broadcast;
 
 pub use access::{ApiKey, AuditEntry, Entrance, NewApiKey, NewTicket, NewToken, TicketOutcome};
 pub use pools::{Hold, PoolRecord, PoolTarget, Refill, Retired};
 pub use records::{Filter, Pruned, Retention, Route, RunnerRecord, RunnerState, SessionRecord};
-pub use runners::{Assignment, Beat, NewRunner, ReadyOutcome, Recorder, Replacement, RunnerCall};
+pub use runners::{Assignment, Beat, NewRunner, ReadyOutcome, ReadyRunner, Replacement, RunnerCall};
 pub use seal::{SealError, SealKey};
 pub use sessions::{Advance, Creation, EndOutcome, Extension, Idempotency, NewSession, Placement, Rate};
 
@@ -139,10 +139,9 @@ pub trait Store: Send + Sync + 'static {
     async fn runner(&self, id: RunnerId) -> Result<Option<RunnerRecord>>;
     /// All that are not gone.
     async fn runners(&self) -> Result<Vec<RunnerRecord>>;
-    /// The secret that the runner drew; `None` before it called home and after it is gone.
-    async fn runner_secret(&self, id: RunnerId) -> Result<Option<Secret>>;
-    /// The same with the session that the runner has, ended or not, in one read; `None` also for one that was replaced.
-    async fn recorder(&self, id: RunnerId) -> Result<Option<Recorder>>;
+    /// All that a call to or from a runner needs, in one read; `None` before it called home and after it is gone, and for
+    /// fixed backends.
+    async fn ready_runner(&self, id: RunnerId) -> Result<Option<ReadyRunner>>;
     /// Keeps the launcher's own note about a runner (a process id, a Job's name). Answers whether the runner is wanted
     /// still: it is not gone, and its session, if it has one, has not ended.
     async fn set_runner_handle(&self, id: RunnerId, handle: String) -> Result<bool>;

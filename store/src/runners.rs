@@ -45,13 +45,15 @@ pub struct Assignment {
     pub runner_secret: Secret,
 }
 
-/// Who a runner is, for what it sends often.
+/// A runner that has called home and is not gone: where it is, what it shows, and whose it is.
 #[derive(Debug, Clone)]
-pub struct Recorder {
+pub struct ReadyRunner {
+    /// `HOST:PORT`.
+    pub address: String,
+    /// The one that it drew.
     pub secret: Secret,
-    pub session: SessionId,
-    /// Of the session's assignment to this runner.
-    pub epoch: u64,
+    /// The session that it has, ended or not; none for a standby and for one that was replaced.
+    pub session: Option<SessionRecord>,
 }
 
 /// A session's next runner.

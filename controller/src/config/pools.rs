@@ -46,7 +46,7 @@ struct Entry {
     when_empty: WhenEmpty,
     image: Option<String>,
     installer_image: Option<String>,
-    folders: Option<String>,
+    folders: Option<Folders>,
     cpu: Option<String>,
     memory: Option<String>,
     ephemeral_storage: Option<String>,
@@ -178,9 +178,9 @@ impl Entry {
     }
 
     fn says_what_pods_are(&self) -> bool {
-        let places = [&self.image, &self.installer_image, &self.folders];
-        let mut texts = places.into_iter().chain([&self.cpu, &self.memory, &self.ephemeral_storage]);
-        texts.any(|text| text.is_some())
+        let texts = [&self.image, &self.installer_image, &self.cpu, &self.memory, &self.ephemeral_storage];
+        texts.iter().any(|text| text.is_some())
+            || self.folders.is_some()
             || !self.labels.is_empty()
             || self.pod_template.is_some()
             || self.spread.is_some()
@@ -195,10 +195,7 @@ impl Entry {
             // An empty one: this template's image has the runner itself.
             template.pod.installer_image = self.installer_image.clone().filter(|image| !image.is_empty());
         }
-        if let Some(text) = &self.folders {
-            let folders: Result<Folders, _> = text.parse();
-            template.pod.folders = folders.map_err(|error| EntryError::Field(format!("folders: {text:?}: {error}")))?;
-        }
+        template.pod.folders = self.folders.unwrap_or(base.pod.folders);
         if template.pod.lacks_folders() {
             return Err(EntryError::Field(format!("folders: {}", PodSettings::LACKS_FOLDERS)));
         }
@@ -279,7 +276,7 @@ mod tests {
             ("[{name: default, perMinute: 0}]", "default: perMinute"),
             ("[{name: default, maxIdleSeconds: 3600}]", "default: maxIdleSeconds: 1 to 3540"),
             ("[{name: default, memory: lots}]", "default: memory"),
-            ("[{name: default, folders: home}]", "default: folders: \"home\": volumes and image are possible"),
+            ("[{name: default, folders: home}]", "[0].folders: unknown variant `home`, expected `volumes` or `image`"),
             ("[{name: default, folders: image, installerImage: x}]", "default: folders: image: only an image that has"),
             ("[{name: default, podTemplate: {spec: {nodeSelectr: {}}}}]", "default: podTemplate: spec.nodeSelectr"),
         ] {

@@ -2,7 +2,7 @@
 //!
 //! Whether an answer that was lost was a yes is not known, so the same is asked again of the same runner, which takes
 //! one session only and says yes again. Only a runner that refuses, or that nobody can reach, is replaced; and since
-//! a runner does nothing before its report of `assigned` was taken, one that was replaced never runs the command.
+//! a runner runs nothing before its first report was taken, one that was replaced never runs the command.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,7 +11,7 @@ use backon::{ExponentialBuilder, Retryable};
 use session::RunnerId;
 use session::Stage;
 use session::runner_api::Assign;
-use store::{Advance, Assignment, SessionRecord, StoreError, Time};
+use store::{Assignment, SessionRecord, StoreError};
 
 use super::Lifecycle;
 use super::busy::Work;
@@ -45,8 +45,9 @@ impl Lifecycle {
         match self.send_until_answered(&assignment).await {
             Ok(()) => {
                 fault::pass(Point::Assigned);
+                // Its first report says so to everybody else.
                 tracing::debug!(%session, %runner, "assigned");
-                self.note_assigned(&assignment).await
+                Ok(())
             }
             Err(CallError::MovedOn) => Ok(()),
             Err(error) => {
@@ -103,18 +104,5 @@ impl Lifecycle {
             recording: self.recordings().and_then(|recordings| recordings.policy(assignment.session.spec.record)),
         };
         self.client.assign(&assignment.address, &assignment.runner_secret, &assign).await
-    }
-
-    /// The runner reports the same; whoever comes first.
-    async fn note_assigned(self: &Arc<Self>, assignment: &Assignment) -> Result<(), StoreError> {
-        let session = &assignment.session;
-        let advance = || self.store.advance(session.id, session.epoch, Stage::Assigned, Time::now());
-        match self.persist("advance", advance).await? {
-            Advance::Moved => self.metrics.note_start(session, Time::now()),
-            Advance::Unchanged => {}
-            // It ended while the runner took it: nobody has told this runner.
-            Advance::Fenced | Advance::Unknown => self.conclude_session(session.id, assignment.runner).await,
-        }
-        Ok(())
     }
 }

@@ -123,9 +123,9 @@ async fn note_stage(
     headers: HeaderMap,
     body: Bytes,
 ) -> Answer<StatusCode> {
-    let id = lifecycle.authenticate(&id, &headers).await?;
+    let (id, session) = lifecycle.authenticate(&id, &headers).await?;
     let report: StageReport = read(&body)?;
-    let session = lifecycle.own_session(id, report.session, report.epoch).await?;
+    let session = own_session(session, report.session, report.epoch)?;
     match (report.stage, report.ended) {
         (Stage::Ended, Some(ended)) => lifecycle.note_end(id, &session, check_end(ended)?).await,
         (Stage::Ended, None) | (_, Some(_)) => {
@@ -141,31 +141,24 @@ async fn note_heartbeat(
     headers: HeaderMap,
     body: Bytes,
 ) -> Answer<StatusCode> {
-    let id = lifecycle.authenticate(&id, &headers).await?;
+    let (id, session) = lifecycle.authenticate(&id, &headers).await?;
     let heartbeat: Heartbeat = read(&body)?;
-    if let Some(session) = heartbeat.session {
+    if let Some(named) = heartbeat.session {
         // A runner that lingers after its session's end still has it.
-        let session = lifecycle.own_session(id, session, heartbeat.epoch).await?;
-        lifecycle.repeat_deadline(&session);
+        lifecycle.repeat_deadline(&own_session(session, named, heartbeat.epoch)?);
     }
     lifecycle.heartbeats.note(Beat { runner: id, operators: heartbeat.operators, quiet_ms: heartbeat.quiet_ms });
     Ok(StatusCode::NO_CONTENT)
 }
 
 impl Lifecycle {
-    /// Whose secret it is. Compared in constant time; a runner that is gone has none.
-    async fn authenticate(&self, id: &str, headers: &HeaderMap) -> Answer<RunnerId> {
+    /// Whose secret it is, compared in constant time, and the session that it has; a runner that is gone has no secret.
+    async fn authenticate(&self, id: &str, headers: &HeaderMap) -> Answer<(RunnerId, Option<SessionRecord>)> {
         let id = runner_id(id)?;
         let given = bearer(headers)?;
-        let secret = self.store.runner_secret(id).await?.ok_or_else(unauthorized)?;
-        let same: bool = secret.expose().as_bytes().ct_eq(given.as_bytes()).into();
-        if same { Ok(id) } else { Err(unauthorized()) }
-    }
-
-    /// The session that the runner speaks of, provided that it is its own.
-    async fn own_session(&self, runner: RunnerId, session: SessionId, epoch: u64) -> Answer<SessionRecord> {
-        let record = self.store.session(session).await?;
-        record.filter(|record| record.runner == Some(runner) && record.epoch == epoch).ok_or_else(fenced)
+        let runner = self.store.ready_runner(id).await?.ok_or_else(unauthorized)?;
+        let same: bool = runner.secret.expose().as_bytes().ct_eq(given.as_bytes()).into();
+        if same { Ok((id, runner.session)) } else { Err(unauthorized()) }
     }
 
     /// Whether the launcher knows this to be the runner's address. What a watch has not seen yet is waited for.
@@ -216,6 +209,11 @@ impl Lifecycle {
             EndOutcome::Fenced | EndOutcome::Unknown => Err(fenced()),
         }
     }
+}
+
+/// The session that a runner speaks of, provided that it is its own.
+fn own_session(has: Option<SessionRecord>, named: SessionId, epoch: u64) -> Answer<SessionRecord> {
+    has.filter(|session| session.id == named && session.epoch == epoch).ok_or_else(fenced)
 }
 
 /// What a runner says of an end is shown to people: bounded, and a code that a process can have.

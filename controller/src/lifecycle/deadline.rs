@@ -61,16 +61,14 @@ impl Lifecycle {
         let Some(runner) = session.runner.filter(|_| session.ended.is_none() && session.wire == Wire::TtyR1) else {
             return Ok(());
         };
-        let row = self.store.runner(runner).await.map_err(Untold::Store)?;
-        let secret = self.store.runner_secret(runner).await.map_err(Untold::Store)?;
         // One that has not called home is assigned with the deadline that holds then.
-        let (Some(address), Some(secret)) = (row.and_then(|row| row.address), secret) else { return Ok(()) };
+        let Some(ready) = self.store.ready_runner(runner).await.map_err(Untold::Store)? else { return Ok(()) };
         let moved = MoveDeadline {
             session: id,
             epoch: session.epoch,
             deadline_ms: millis_until(session.expires_at),
             max_deadline_ms: millis_until(session.max_expires_at()),
         };
-        self.client.move_deadline(&address, &secret, &moved).await.map_err(Untold::Runner)
+        self.client.move_deadline(&ready.address, &ready.secret, &moved).await.map_err(Untold::Runner)
     }
 }

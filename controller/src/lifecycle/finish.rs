@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use session::runner_api::End;
 use session::{EndReason, Ended, RunnerId, SessionId};
-use store::{EndOutcome, Filter, RunnerRecord, RunnerState, SessionRecord, StoreError, Time};
+use store::{EndOutcome, Filter, ReadyRunner, RunnerState, SessionRecord, StoreError, Time};
 
 use super::Lifecycle;
 use super::busy::Work;
@@ -52,24 +52,23 @@ impl Lifecycle {
             return self.discard(runner).await;
         }
         let Ok(Some(row)) = self.persist("runner", || self.store.runner(runner)).await else { return };
-        if row.state != RunnerState::Gone && !self.tell(session, &row).await {
+        if row.state != RunnerState::Gone && !self.tell(session, runner).await {
             self.discard(runner).await;
         }
     }
 
     /// Whether the runner has accepted to end.
-    async fn tell(&self, session: SessionId, runner: &RunnerRecord) -> bool {
-        let record = self.persist("session", || self.store.session(session)).await.ok().flatten();
-        let Some(reason) = record.and_then(|record| record.ended).map(|ended| ended.reason) else { return false };
-        let secret = self.persist("runner_secret", || self.store.runner_secret(runner.id)).await.ok().flatten();
-        let (Some(secret), Some(address)) = (secret, &runner.address) else { return false };
+    async fn tell(&self, session: SessionId, id: RunnerId) -> bool {
+        let runner = self.persist("ready_runner", || self.store.ready_runner(id)).await.ok().flatten();
+        let Some(ReadyRunner { address, secret, session: Some(record) }) = runner else { return false };
+        let Some(ended) = record.ended.filter(|_| record.id == session) else { return false };
         // Told twice at most: what does not answer then is destroyed.
         for _ in 0..2 {
-            match self.client.end(address, &secret, &End { session, reason }).await {
+            match self.client.end(&address, &secret, &End { session, reason: ended.reason }).await {
                 Ok(()) => return true,
                 Err(super::client::CallError::Ambiguous(_)) => {}
                 Err(error) => {
-                    tracing::debug!(runner = %runner.id, %error, "a runner could not be told to end");
+                    tracing::debug!(runner = %id, %error, "a runner could not be told to end");
                     return false;
                 }
             }
@@ -125,11 +124,8 @@ impl Lifecycle {
             Ok(outcome) => drop(self.note(outcome)),
             Err(error) => tracing::error!(session = %session.id, %error, "a session could not be ended"),
         }
-        let Some(runner) = session.runner else { return };
-        if let Ok(Some(row)) = self.store.runner(runner).await
-            && !self.is_static()
-        {
-            self.tell(session.id, &row).await;
+        if let Some(runner) = session.runner {
+            self.tell(session.id, runner).await;
         }
     }
 }

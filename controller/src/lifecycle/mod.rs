@@ -46,9 +46,11 @@ pub use plan::{Plan, PlanError};
 
 /// How long a stop lets what is soon done finish.
 const FINISH: Duration = Duration::from_secs(4);
-/// Sessions and runners that the reconciler reads at most: it looks the less often the more there are, so that it never
-/// takes more than a hundredth or two of a processor. What cannot wait, the launcher's news and the runners themselves tell.
+/// Sessions and runners that the reconciler reads in a second: it looks the less often the more there are. What cannot
+/// wait, the launcher's news and the runners themselves tell.
 const RECONCILED_A_SECOND: f64 = 2_000.0;
+/// However many there are, nobody waits longer for what another controller left undone.
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 /// Starts, watches and ends sessions. Shared as an `Arc`.
 pub struct Lifecycle {
@@ -172,8 +174,7 @@ impl Lifecycle {
                 tracing::warn!(%error, "reconciling failed; it is tried again");
                 0
             });
-            let pause = Duration::from_secs_f64(rows as f64 / RECONCILED_A_SECOND);
-            tokio::time::sleep(pause.max(self.config.timing.reconcile_every)).await;
+            tokio::time::sleep(pause_after(rows, self.config.timing.reconcile_every)).await;
         }
     }
 
@@ -242,6 +243,11 @@ impl Lifecycle {
     }
 }
 
+/// From a look of the reconciler at so many rows to the next one.
+fn pause_after(rows: usize, least: Duration) -> Duration {
+    Duration::from_secs_f64(rows as f64 / RECONCILED_A_SECOND).min(LONGEST_PAUSE).max(least)
+}
+
 impl Timing {
     fn persist(&self) -> ExponentialBuilder {
         ExponentialBuilder::default()
@@ -256,5 +262,16 @@ impl Timing {
     fn launch_pauses(&self) -> ExponentialBuilder {
         let (first, longest) = self.launch_retry;
         ExponentialBuilder::default().with_min_delay(first).with_max_delay(longest).without_max_times().with_jitter()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_reconciler_looks_less_often_beside_many_and_never_too_seldom() {
+        let seconds = |rows| pause_after(rows, Duration::from_secs(2)).as_secs_f64();
+        assert_eq!([0, 4_000, 12_000, 20_000, 1_000_000].map(seconds), [2.0, 2.0, 6.0, 10.0, 10.0]);
     }
 }

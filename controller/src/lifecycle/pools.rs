@@ -19,9 +19,12 @@ use super::busy::Work;
 use super::config::{PoolConfig, WhenEmpty};
 use super::plan::Plan;
 
-/// From a claim to telling the launcher of it, which costs the launcher's engine more than the start itself costs anybody:
-/// those who start at the same moment do not wait for each other's labels.
+/// From a claim to telling the launcher of it, which costs the launcher's engine and the node's agent more processor time
+/// than the start costs anybody: those who start at the same moment do not wait for each other's labels.
 const MARK_AFTER: Duration = Duration::from_secs(1);
+/// From a claim to filling the pool again: those who start together cost it one look, and no runner that boots for later
+/// is in the way of their starts.
+const GATHER: Duration = Duration::from_millis(200);
 
 impl Lifecycle {
     /// Whether sessions of this template start on a standby or not at all.
@@ -49,7 +52,7 @@ impl Lifecycle {
         loop {
             tokio::select! {
                 _ = ticks.tick() => {}
-                () = self.pools_changed.notified() => {}
+                () = self.pools_changed.notified() => tokio::time::sleep(GATHER).await,
             }
             if let Err(error) = self.tend_pools(&targets).await {
                 tracing::warn!(%error, "the pools could not be kept; it is tried again");

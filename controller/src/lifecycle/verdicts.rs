@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use session::{EndReason, Ended, RunnerId, Stage};
-use store::{RunnerRecord, RunnerState, SessionRecord, StoreError, Time};
+use store::{ReadyRunner, RunnerRecord, RunnerState, SessionRecord, StoreError, Time};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use super::Lifecycle;
@@ -171,7 +171,7 @@ impl Lifecycle {
             if row.address.is_none() {
                 return Ok(());
             }
-            if self.answers(&row).await? {
+            if self.answers(runner).await? {
                 heard = Time::now();
             } else {
                 let row = self.persist("runner", || self.store.runner(runner)).await?;
@@ -187,16 +187,16 @@ impl Lifecycle {
     }
 
     /// Whether the runner itself answers to its secret: its address alone may be another's by now.
-    async fn answers(&self, runner: &RunnerRecord) -> Result<bool, StoreError> {
-        let secret = self.persist("runner_secret", || self.store.runner_secret(runner.id)).await?;
-        let (Some(secret), Some(address)) = (secret, &runner.address) else { return Ok(false) };
+    async fn answers(&self, runner: RunnerId) -> Result<bool, StoreError> {
+        let found = self.persist("ready_runner", || self.store.ready_runner(runner)).await?;
+        let Some(ReadyRunner { address, secret, .. }) = found else { return Ok(false) };
         let mut turns = interval(self.config.timing.ask_timeout);
         turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
         for _ in 0..ASK_TIMES {
             turns.tick().await;
-            match self.client.is_well(address, &secret).await {
+            match self.client.is_well(&address, &secret).await {
                 Ok(()) => return Ok(true),
-                Err(error) => tracing::debug!(runner = %runner.id, %error, "a doubtful runner does not answer"),
+                Err(error) => tracing::debug!(%runner, %error, "a doubtful runner does not answer"),
             }
         }
         Ok(false)

@@ -14,7 +14,7 @@ use serde::Deserialize;
 use service::Problem;
 use session::recording::MAX_CHUNK;
 use session::{ProblemType, RunnerId, SessionId};
-use store::Store;
+use store::{ReadyRunner, Store};
 use subtle::ConstantTimeEq;
 
 use super::Recordings;
@@ -68,15 +68,13 @@ async fn recorder(store: &dyn Store, id: &str, epoch: u64, headers: &HeaderMap) 
     let unauthorized = || Problem::new(ProblemType::Unauthorized, "no runner with a session has this token");
     let id: RunnerId = id.parse().map_err(|_| unauthorized())?;
     let shown = auth::bearer_of(headers).ok_or_else(unauthorized)?;
-    let recorder = store.recorder(id).await?.ok_or_else(unauthorized)?;
-    let same: bool = recorder.secret.expose().as_bytes().ct_eq(shown.as_bytes()).into();
-    if !same {
-        return Err(unauthorized());
-    }
-    if recorder.epoch != epoch {
+    let ReadyRunner { secret, session, .. } = store.ready_runner(id).await?.ok_or_else(unauthorized)?;
+    let same: bool = secret.expose().as_bytes().ct_eq(shown.as_bytes()).into();
+    let session = session.filter(|_| same).ok_or_else(unauthorized)?;
+    if session.epoch != epoch {
         return Err(Problem::new(ProblemType::Conflict, "the session is not this runner's any more: stop"));
     }
-    Ok(recorder.session)
+    Ok(session.id)
 }
 
 async fn read_chunk(request: Request) -> Result<Bytes, Problem> {

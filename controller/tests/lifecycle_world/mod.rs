@@ -317,10 +317,18 @@ impl World {
         until("the runner is destroyed", || self.launcher.runner(id).is_none()).await;
     }
 
-    /// The runner of a session that it has accepted.
+    /// The runner of a session that it has accepted, and which it says it has.
     pub async fn assigned(&self, id: SessionId) -> Arc<FakeRunner> {
-        let session = self.until(id, "the session is assigned", |it| it.stage == session::Stage::Assigned).await;
-        self.launcher.runner(session.runner.unwrap()).expect("its runner exists")
+        let deadline = Instant::now() + Duration::from_secs(20);
+        loop {
+            let runner = self.session(id).await.runner.and_then(|runner| self.launcher.runner(runner));
+            if let Some(runner) = runner.filter(|runner| runner.holds(id)) {
+                assert_eq!(runner.report(session::Stage::Assigned, None).await, http::StatusCode::NO_CONTENT);
+                return runner;
+            }
+            assert!(Instant::now() < deadline, "in vain: the session is assigned");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     }
 
     /// The value of a metric's line.

@@ -97,6 +97,11 @@ impl FakeRunner {
         });
     }
 
+    /// Whether it has accepted this session.
+    pub fn holds(&self, session: SessionId) -> bool {
+        self.seen.held.lock().unwrap().as_ref().is_some_and(|held| held.session == session)
+    }
+
     /// Reports, as the holder of the secret and the session.
     pub async fn report(&self, stage: Stage, ended: Option<Ended>) -> StatusCode {
         let (session, epoch) = *self.seen.assigns.lock().unwrap().last().expect("it was assigned");

@@ -68,6 +68,7 @@ const OPTIONS: &[(&str, &str)] = &[
         "runner.installCaches.persistentVolumeClaim.claimName=caches,\
          runner.installCaches.persistentVolumeClaim.readOnly=true",
     ),
+    ("folders-of-the-image", "runner.folders=image"),
     (
         "registry",
         "images.registry=registry.example/project/cliscale,images.tag=v1,images.pullPolicy=Always,\

@@ -85,6 +85,7 @@ fn contradictions_between_values_are_refused_in_words() -> Result<()> {
             "ingress.hostname",
         ),
         (&[EXTERNAL, "ingress.tls.certManagerIssuer=a"], "ingress.tls.enabled"),
+        (&[EXTERNAL, "runner.installer.enabled=true,runner.folders=image"], "goes without runner.installer.enabled"),
         (&[EXTERNAL, "ingress.tls.enabled=true"], "needs a certificate"),
         (&[EXTERNAL, "sessions.defaultTtlSeconds=7200,sessions.maxTtlSeconds=3600"], "sessions.maxTtlSeconds"),
     ] {

@@ -101,7 +101,17 @@ async fn a_container_killed_for_want_of_memory_ends_its_session_so() -> Result<(
 
 #[tokio::test]
 async fn a_pod_that_stores_too_much_is_evicted() -> Result<()> {
+    stores_too_much("volumes").await
+}
+
+#[tokio::test]
+async fn a_pod_that_stores_too_much_in_its_image_is_evicted_as_well() -> Result<()> {
+    stores_too_much("image").await
+}
+
+async fn stores_too_much(folders: &str) -> Result<()> {
     headless()
+        .set("CLISCALE_RUNNER_FOLDERS", folders)
         .limit("ephemeral-storage", "10Mi", "1Mi")
         .run(async |stack| {
             let (_, id, _) = stack.running("head -c 40M /dev/zero > $HOME/big; sleep 1000").await?;

@@ -123,6 +123,11 @@ echo "seccomp=$(awk '/^Seccomp:/ { print $2 }' /proc/self/status)"
 echo "supervisor=$(cat /proc/1/environ 2>/dev/null | tr '\0' '\n' | grep -c CLISCALE)"
 echo "signalled=$(kill -KILL 1 2>&1; kill -TERM 1 2>&1; kill -0 1 2>&1 && echo alive)"
 echo "variables=$(env | grep -cE 'BOOT_TOKEN|KUBERNETES_SERVICE|CONTROLLER_URL')"
+id() { touch $HOME/started; }
+run-parts() { touch $HOME/started; }
+unset NPM_CONFIG_PREFIX
+. /etc/profile
+echo "profile=$NPM_CONFIG_PREFIX $(test -e $HOME/started || echo nothing) was started"
 echo done
 sleep 1000
 "#;
@@ -162,6 +167,8 @@ async fn looks_around(folders: &str, refused: &str) -> Result<()> {
             assert_eq!(line("supervisor"), "0");
             assert_eq!(line("signalled"), "alive");
             assert_eq!(line("variables"), "0");
+            // Every start waits for it.
+            assert_eq!(line("profile"), "/workspace/home/.local nothing was started");
             Ok(())
         })
         .await

@@ -1,19 +1,21 @@
-//! Creating a session: every check and every row in one transaction.
+//! Creating a session: every check and every row in one statement.
 //!
 //! What has to be exact across processes is counted under advisory locks: in READ COMMITTED, a statement that comes after
-//! a lock sees all that the lock's holder before it committed. Everybody else waits meanwhile, so all is done in as few
-//! round trips as it can be.
+//! a lock sees all that the lock's holder before it committed.
 
 use std::sync::LazyLock;
 
+use futures_util::future::join3;
 use session::SessionId;
 use session::frames::Wire;
+use tokio_postgres::Row;
+use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use super::failure::{Attempt, Failure};
 use super::lease::Lease;
 use super::locks::{Lock, Locks};
-use super::rows::{self, first, text, uuid};
+use super::rows::{self, text, uuid};
 use super::{runners, tokens};
 use crate::{AuditEntry, Creation, Digest, NewSession, Placement, Rate, RunnerState, Time};
 
@@ -21,7 +23,7 @@ use crate::{AuditEntry, Creation, Digest, NewSession, Placement, Rate, RunnerSta
 const WINDOW_MS: i64 = 60_000;
 
 /// What is waited for before a creation looks at anything.
-pub(super) fn locks(new: &NewSession) -> Locks {
+fn locks(new: &NewSession) -> Locks {
     let mut locks = Locks::default();
     if let Some(idempotency) = &new.idempotency {
         locks = locks.and(Lock::Idempotency, &format!("{} {}", new.api_key, idempotency.key));
@@ -35,30 +37,32 @@ pub(super) fn locks(new: &NewSession) -> Locks {
     locks
 }
 
-pub(super) async fn create_session(db: &mut Lease, new: &NewSession, now: Time) -> Attempt<Creation> {
-    let found = look(db, new, now).await?;
-    if let Some(idempotency) = &new.idempotency
-        && let Some((body, earlier)) = found.earlier
-    {
-        if body != idempotency.body {
-            return Ok(Creation::IdempotencyMismatch);
+pub(super) async fn create_session(db: &Lease, new: &NewSession, now: Time) -> Attempt<Creation> {
+    loop {
+        let (found, session) = try_to_create(db, new, now).await?;
+        if let Some(creation) = session {
+            return Ok(creation);
         }
-        // It may have been pruned since it was found; then the key is free.
-        if tokens::add(db, earlier, &new.token).await? {
-            return rows::known_session(db, earlier).await.map(Creation::Repeated);
+        if let Some((body, earlier)) = found.earlier {
+            if new.idempotency.as_ref().is_none_or(|idempotency| idempotency.body != body) {
+                return Ok(Creation::IdempotencyMismatch);
+            }
+            if tokens::add(db, earlier, &new.token).await?
+                && let Some(session) = rows::session(db, earlier).await?
+            {
+                return Ok(Creation::Repeated(session));
+            }
+            // It was pruned since it was found, and its key with it.
+            continue;
         }
+        if let Some(retry_after_secs) = new.rate.as_ref().and_then(|rate| over_rate(rate, found.filling, now)) {
+            return Ok(Creation::RateLimited { retry_after_secs });
+        }
+        return Ok(match (new.max_sessions, found.active) {
+            (Some(max), Some(active)) if active >= max => Creation::AtCapacity { active },
+            _ => Creation::NoIdleRunner,
+        });
     }
-    if let Some(rate) = &new.rate
-        && let Some(retry_after_secs) = over_rate(rate, found.filling, now)
-    {
-        return Ok(Creation::RateLimited { retry_after_secs });
-    }
-    if let (Some(max), Some(active)) = (new.max_sessions, found.active)
-        && active >= max
-    {
-        return Ok(Creation::AtCapacity { active });
-    }
-    Ok(insert(db, new, now).await?.unwrap_or(Creation::NoIdleRunner))
 }
 
 /// What the checks are made of.
@@ -71,41 +75,6 @@ struct Found {
     active: Option<u32>,
 }
 
-/// Creations of a far future are not counted, since they come from a clock that was set back.
-async fn look(db: &Lease, new: &NewSession, now: Time) -> Attempt<Found> {
-    let now = now.as_millisecond();
-    let key = new.idempotency.as_ref().map(|idempotency| text(&idempotency.key));
-    // Nothing is counted where nothing is allowed.
-    let rate = new.rate.as_ref().filter(|rate| rate.per_minute > 0);
-    let found = first(
-        db,
-        "SELECT body, session_id, \
-            (SELECT created_at FROM creations WHERE scope = $3 AND created_at > $4 AND created_at < $5 \
-             ORDER BY created_at DESC LIMIT 1 OFFSET $6) AS filling, \
-            CASE WHEN $7 THEN (SELECT COUNT(*) FROM sessions WHERE stage <> 'ended') END AS active \
-         FROM (VALUES (TRUE)) AS one LEFT JOIN idempotency ON api_key = $1 AND name = $2",
-        &[
-            &uuid(new.api_key),
-            &key,
-            &rate.map(|rate| text(&rate.scope)),
-            &(now - WINDOW_MS),
-            &(now + WINDOW_MS),
-            &rate.map_or(0, |rate| i64::from(rate.per_minute) - 1),
-            &new.max_sessions.is_some(),
-        ],
-        |row| {
-            let active: Option<i64> = rows::column(row, "active")?;
-            Ok(Found {
-                earlier: rows::maybe_digest(row, "body")?.zip(rows::maybe_id(row, "session_id")?),
-                filling: rows::column(row, "filling")?,
-                active: active.map(|active| u32::try_from(active).unwrap_or(u32::MAX)),
-            })
-        },
-    )
-    .await?;
-    found.ok_or_else(|| Failure::Corrupt("idempotency", "no answer".to_owned()))
-}
-
 /// Seconds until one more creation fits, unless it fits now: until the one that fills the window leaves it.
 fn over_rate(rate: &Rate, filling: Option<i64>, now: Time) -> Option<u64> {
     if rate.per_minute == 0 {
@@ -114,13 +83,23 @@ fn over_rate(rate: &Rate, filling: Option<i64>, now: Time) -> Option<u64> {
     filling.map(|at| ((at + WINDOW_MS - now.as_millisecond()).max(1) as u64).div_ceil(1000))
 }
 
-/// The session, its runner, and all that is counted with them, in one statement; foreign keys are looked at when it is
-/// over. `chosen` is the idle runner of the template's own pool that has waited longest, of those that no other
-/// transaction is about to take, else the new one. Where there is neither, there is no row of anything.
-static INSERT: LazyLock<String> = LazyLock::new(|| {
+/// The checks, and where they let it pass the session, its runner, and all that is counted with them; foreign keys are
+/// looked at when it is over. `chosen` is the idle runner of the template's own pool that has waited longest, of those
+/// that no other transaction is about to take, else the new one. Where there is neither, there is no row of anything.
+/// Creations of a far future are not counted, since they come from a clock that was set back.
+static CREATE: LazyLock<String> = LazyLock::new(|| {
     format!(
-        "WITH idle AS ({}), \
-         chosen AS (SELECT id FROM (SELECT COALESCE((SELECT id FROM idle), $6::uuid) AS id) AS one WHERE id IS NOT NULL), \
+        "WITH found AS ( \
+            SELECT body, session_id AS earlier, \
+                (SELECT created_at FROM creations WHERE scope = $16 AND created_at > $24 AND created_at < $25 \
+                 ORDER BY created_at DESC LIMIT 1 OFFSET $26) AS filling, \
+                CASE WHEN $27::bigint IS NOT NULL THEN (SELECT COUNT(*) FROM sessions WHERE stage <> 'ended') END AS active \
+            FROM (VALUES (TRUE)) AS one LEFT JOIN idempotency ON api_key = $2 AND name = $14), \
+         allowed AS (SELECT FROM found \
+            WHERE earlier IS NULL AND filling IS NULL AND NOT $28::boolean AND (active IS NULL OR active < $27)), \
+         idle AS ({}), \
+         chosen AS (SELECT id FROM allowed, (SELECT COALESCE((SELECT id FROM idle), $6::uuid) AS id) AS one \
+            WHERE id IS NOT NULL), \
          session AS ( \
             INSERT INTO sessions (id, api_key, spec, secrets, stage, wire, runner_id, epoch, created_at, expires_at, \
                                   active_at) \
@@ -139,14 +118,16 @@ static INSERT: LazyLock<String> = LazyLock::new(|| {
             SELECT $16::text, $7 FROM chosen WHERE $16::text IS NOT NULL), \
          trail AS (INSERT INTO audit (at, actor, action, subject) \
             SELECT $7, $21::text, $22::text, $23::text FROM chosen) \
-         SELECT *, (SELECT ready_at FROM idle) AS idle_since FROM session",
-        runners::idle_of("$17"),
+         SELECT body, earlier, filling, active, session.*, (SELECT ready_at FROM idle) AS idle_since \
+         FROM found LEFT JOIN session ON TRUE",
+        runners::idle_of("$17", "AND EXISTS (SELECT FROM allowed)"),
         rows::SESSION
     )
 });
 
-/// `None`: there is no idle runner, and no other was offered.
-async fn insert(db: &Lease, new: &NewSession, now: Time) -> Attempt<Option<Creation>> {
+/// Where there is something to be counted, the statement stands between BEGIN with its locks and COMMIT. They are sent
+/// together and in this order, so that nobody who waits for a lock waits for the way to us and back.
+async fn try_to_create(db: &Lease, new: &NewSession, now: Time) -> Attempt<(Found, Option<Creation>)> {
     let spec =
         serde_json::to_string(&new.spec).map_err(|error| Failure::Corrupt("sessions.spec", error.to_string()))?;
     let secrets = serde_json::to_vec(&new.secrets)
@@ -154,43 +135,71 @@ async fn insert(db: &Lease, new: &NewSession, now: Time) -> Attempt<Option<Creat
         .map_err(|_| Failure::Corrupt("sessions.secrets", "cannot be written as JSON".to_owned()))?;
     let place = Place::of(new);
     let (names, values): (Vec<_>, Vec<_>) = new.spec.labels.iter().unzip();
-    let key = new.idempotency.as_ref();
+    let (key, rate) = (new.idempotency.as_ref(), new.rate.as_ref());
     let entry = AuditEntry::created(new.api_key, new.id);
-    first(
-        db,
-        &INSERT,
-        &[
-            &uuid(new.id),
-            &uuid(new.api_key),
-            &spec,
-            &db.key.seal(&sessions_row(new.id), &secrets)?,
-            &place.wire.as_str(),
-            &place.runner,
-            &now.as_millisecond(),
-            &new.expires_at.as_millisecond(),
-            &names,
-            &values,
-            &text(&new.token.jti),
-            &new.token.role.as_str(),
-            &new.token.expires_at.as_millisecond(),
-            &key.map(|key| text(&key.key)),
-            &key.map(|key| key.body.0.to_vec()),
-            &new.rate.as_ref().map(|rate| text(&rate.scope)),
-            &place.pool.map(text),
-            &place.state.as_str(),
-            &place.boot_token,
-            &place.address.map(text),
-            &entry.actor,
-            &entry.action,
-            &entry.subject,
-        ],
-        |row| {
-            let session = rows::read_session(row)?;
-            let runner = session.runner.ok_or_else(|| Failure::Corrupt("sessions.runner_id", "none".to_owned()))?;
-            Ok(Creation::Created { session, runner, idle_since: rows::maybe_time(row, "idle_since")? })
-        },
-    )
-    .await
+    let now = now.as_millisecond();
+    let statement = db.prepare_cached(&CREATE).await?;
+    let (sealed, key_name) = (db.key.seal(&sessions_row(new.id), &secrets)?, key.map(|key| text(&key.key)));
+    let scope = rate.map(|rate| text(&rate.scope));
+    let params: [&(dyn ToSql + Sync); 28] = [
+        &uuid(new.id),
+        &uuid(new.api_key),
+        &spec,
+        &sealed,
+        &place.wire.as_str(),
+        &place.runner,
+        &now,
+        &new.expires_at.as_millisecond(),
+        &names,
+        &values,
+        &text(&new.token.jti),
+        &new.token.role.as_str(),
+        &new.token.expires_at.as_millisecond(),
+        &key_name,
+        &key.map(|key| key.body.0.to_vec()),
+        &scope,
+        &place.pool.map(text),
+        &place.state.as_str(),
+        &place.boot_token,
+        &place.address.map(text),
+        &entry.actor,
+        &entry.action,
+        &entry.subject,
+        &(now - WINDOW_MS),
+        &(now + WINDOW_MS),
+        &rate.map_or(0, |rate| i64::from(rate.per_minute.saturating_sub(1))),
+        &new.max_sessions.map(i64::from),
+        &rate.is_some_and(|rate| rate.per_minute == 0),
+    ];
+    let locks = locks(new);
+    let rows = if locks.is_empty() {
+        db.query(&statement, &params).await?
+    } else {
+        // `join3` begins with the first, and each is sent when it begins.
+        let begin = locks.after("BEGIN ISOLATION LEVEL READ COMMITTED");
+        let (begun, created, committed) =
+            join3(db.batch_execute(&begin), db.query(&statement, &params), db.batch_execute("COMMIT")).await;
+        // After a failure, the server refuses what comes next and takes COMMIT for ROLLBACK.
+        begun?;
+        let created = created?;
+        committed?;
+        created
+    };
+    let row = rows.first().ok_or_else(|| Failure::Corrupt("sessions", "no answer to a creation".to_owned()))?;
+    let active: Option<i64> = rows::column(row, "active")?;
+    let found = Found {
+        earlier: rows::maybe_digest(row, "body")?.zip(rows::maybe_id(row, "earlier")?),
+        filling: rows::column(row, "filling")?,
+        active: active.map(|active| u32::try_from(active).unwrap_or(u32::MAX)),
+    };
+    let created: Option<SessionId> = rows::maybe_id(row, "id")?;
+    Ok((found, created.map(|_| read_creation(row)).transpose()?))
+}
+
+fn read_creation(row: &Row) -> Attempt<Creation> {
+    let session = rows::read_session(row)?;
+    let runner = session.runner.ok_or_else(|| Failure::Corrupt("sessions.runner_id", "none".to_owned()))?;
+    Ok(Creation::Created { session, runner, idle_since: rows::maybe_time(row, "idle_since")? })
 }
 
 /// What of a session's row, and of its runner's, depends on where it is to run.

@@ -45,7 +45,7 @@ pub(super) struct Database {
     pub(super) key: Arc<SealKey>,
     pub(super) changes: broadcast::Sender<SessionId>,
     /// Tells our own notices from those of other processes.
-    pub(super) origin: String,
+    pub(super) origin: Arc<str>,
     /// How long one attempt may take.
     pub(super) patience: Duration,
 }
@@ -82,7 +82,8 @@ impl Database {
         self.detached(operation, Unit::Transaction(locks), repeat, (arguments, work)).await
     }
 
-    /// One writing statement: one round trip instead of three.
+    /// One writing statement, or what is sent as one: one round trip instead of three. One that changes a session tells of it itself
+    /// ([`notices::TOLD`]); where it changed nothing, others that read may follow, to say why.
     pub(super) async fn write_one<A, T>(
         self: &Arc<Self>,
         operation: &'static str,
@@ -143,7 +144,7 @@ impl Database {
     }
 
     async fn lease(&self) -> Attempt<Lease> {
-        Ok(Lease::new(self.pool.get().await?, Arc::clone(&self.key)))
+        Ok(Lease::new(self.pool.get().await?, Arc::clone(&self.key), Arc::clone(&self.origin)))
     }
 
     async fn reading<A, T>(&self, arguments: &A, work: Work<A, T>) -> Attempt<T> {
@@ -161,20 +162,26 @@ impl Database {
         if lease.state == State::Committing {
             lease.state = State::Clean;
         }
+        self.tell(&lease, &done);
         done
     }
 
     async fn transaction<A, T>(&self, locks: &Locks, arguments: &A, work: Work<A, T>) -> Attempt<T> {
         let mut lease = self.lease().await?;
-        let done = timeout(self.patience, run(&mut lease, &self.origin, locks, arguments, work)).await;
+        let done = timeout(self.patience, run(&mut lease, locks, arguments, work)).await;
         let done = self.judge(&mut lease, done);
+        self.tell(&lease, &done);
+        done
+    }
+
+    /// Wakes this process's own readers where something was changed, or may have been.
+    fn tell<T>(&self, lease: &Lease, done: &Attempt<T>) {
         if matches!(done, Ok(_) | Err(Failure::CommitUnknown(_))) {
             for &id in &lease.changed {
                 // Nobody may be listening.
                 let _ = self.changes.send(id);
             }
         }
-        done
     }
 
     /// What came of an attempt, and what its connection is worth now. One that was silent until the time was over has
@@ -185,7 +192,10 @@ impl Database {
                 self.pool.retain(|_, _| false);
                 Err(Failure::Unanswered("the database did not answer in time"))
             }
-            Ok(Err(Failure::Sql(error))) if lease.state == State::Committing && is_lost(&error) => {
+            // Where the server itself says that it ends the connection, nothing was committed.
+            Ok(Err(Failure::Sql(error)))
+                if lease.state == State::Committing && is_lost(&error) && error.code().is_none() =>
+            {
                 Err(Failure::CommitUnknown(error))
             }
             Ok(done) => done,
@@ -198,13 +208,13 @@ impl Database {
 }
 
 /// The transaction itself.
-async fn run<A, T>(lease: &mut Lease, origin: &str, locks: &Locks, arguments: &A, work: Work<A, T>) -> Attempt<T> {
+async fn run<A, T>(lease: &mut Lease, locks: &Locks, arguments: &A, work: Work<A, T>) -> Attempt<T> {
     lease.state = State::InTransaction;
     // Whatever the database's default is: rows and advisory locks keep exact what has to be.
     lease.batch_execute(&locks.after("BEGIN ISOLATION LEVEL READ COMMITTED")).await?;
     match work(lease, arguments).await {
         Ok(answer) => {
-            let commit = notices::announcing(origin, &lease.changed, "COMMIT");
+            let commit = notices::announcing(&lease.origin, &lease.changed, "COMMIT");
             lease.state = State::Committing;
             lease.batch_execute(&commit).await?;
             lease.state = State::Clean;

@@ -14,7 +14,9 @@ pub(super) struct Lease {
     /// There until this is dropped.
     connection: Option<Object>,
     pub(super) key: Arc<SealKey>,
-    /// The sessions that the transaction changes.
+    /// [`super::notices::draw_origin`]
+    pub(super) origin: Arc<str>,
+    /// The sessions that the operation changes.
     pub(super) changed: Vec<SessionId>,
     pub(super) state: State,
 }
@@ -30,8 +32,8 @@ pub(super) enum State {
 }
 
 impl Lease {
-    pub(super) fn new(connection: Object, key: Arc<SealKey>) -> Self {
-        Self { connection: Some(connection), key, changed: Vec::new(), state: State::Clean }
+    pub(super) fn new(connection: Object, key: Arc<SealKey>, origin: Arc<str>) -> Self {
+        Self { connection: Some(connection), key, origin, changed: Vec::new(), state: State::Clean }
     }
 }
 

@@ -35,6 +35,10 @@ impl Locks {
         self
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// `begin`, and waiting for one after the other: one round trip, and nobody is waited for where it fails.
     pub(super) fn after(&self, begin: &str) -> String {
         let waits = self.0.iter().map(|key| format!("; SELECT pg_advisory_xact_lock({key})"));

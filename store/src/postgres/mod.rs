@@ -31,7 +31,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use session::{ApiKeyId, Ended, Role, RunnerId, Secret, SessionId, Stage};
+use session::{ApiKeyId, Ended, Role, RunnerId, SessionId, Stage};
 use tokio::sync::broadcast;
 
 pub use self::config::PostgresConfig;
@@ -42,7 +42,7 @@ use self::notices::Listener;
 pub use self::url::{InvalidUrl, PostgresUrl, Roots, SslMode, Tls};
 use crate::{
     Advance, ApiKey, Assignment, AuditEntry, Beat, Creation, Digest, EndOutcome, Entrance, Extension, Filter,
-    NewApiKey, NewRunner, NewSession, NewTicket, NewToken, PoolRecord, PoolTarget, Pruned, ReadyOutcome, Recorder,
+    NewApiKey, NewRunner, NewSession, NewTicket, NewToken, PoolRecord, PoolTarget, Pruned, ReadyOutcome, ReadyRunner,
     Refill, Replacement, Result, Retention, Retired, Route, RunnerCall, RunnerRecord, SealKey, SessionRecord, Store,
     TicketOutcome, Time,
 };
@@ -63,7 +63,7 @@ impl PostgresStore {
         let (connector, pool) = open::open(config, wait).await?;
         let origin = notices::draw_origin().map_err(|failure| failure.during("opening the database"))?;
         let changes = broadcast::channel(CHANGES).0;
-        let listener = notices::listen(connector, origin.clone(), changes.clone());
+        let listener = notices::listen(connector, Arc::clone(&origin), changes.clone());
         let patience = config.patience();
         let database = Arc::new(Database { pool, key: Arc::new(key), changes, origin, patience });
         Ok(Self { database, _listener: listener })
@@ -74,7 +74,7 @@ impl PostgresStore {
 impl Store for PostgresStore {
     async fn create_session(&self, new: NewSession, now: Time) -> Result<Creation> {
         self.database
-            .write_under(create::locks(&new), "creating a session", Repeat::Never, (new, now), |db, (new, now)| {
+            .write_one("creating a session", Repeat::Never, (new, now), |db, (new, now)| {
                 Box::pin(create::create_session(db, new, *now))
             })
             .await
@@ -90,7 +90,7 @@ impl Store for PostgresStore {
 
     async fn advance(&self, id: SessionId, epoch: u64, stage: Stage, now: Time) -> Result<Advance> {
         self.database
-            .write("advancing a session", Repeat::Never, (id, epoch, stage, now), |db, &(id, epoch, stage, now)| {
+            .write_one("advancing a session", Repeat::Never, (id, epoch, stage, now), |db, &(id, epoch, stage, now)| {
                 Box::pin(sessions::advance(db, id, epoch, stage, now))
             })
             .await
@@ -98,7 +98,7 @@ impl Store for PostgresStore {
 
     async fn end(&self, id: SessionId, epoch: Option<u64>, ended: Ended, now: Time) -> Result<EndOutcome> {
         self.database
-            .write("ending a session", Repeat::Never, (id, epoch, ended, now), |db, (id, epoch, ended, now)| {
+            .write_one("ending a session", Repeat::Never, (id, epoch, ended, now), |db, (id, epoch, ended, now)| {
                 Box::pin(sessions::end(db, *id, *epoch, ended, *now))
             })
             .await
@@ -236,12 +236,8 @@ impl Store for PostgresStore {
         self.database.read("listing runners", (), |db, ()| Box::pin(runners::list(db))).await
     }
 
-    async fn runner_secret(&self, id: RunnerId) -> Result<Option<Secret>> {
-        self.database.read("reading a runner's secret", id, |db, &id| Box::pin(runners::secret(db, id))).await
-    }
-
-    async fn recorder(&self, id: RunnerId) -> Result<Option<Recorder>> {
-        self.database.read("reading a recorder", id, |db, &id| Box::pin(runners::recorder(db, id))).await
+    async fn ready_runner(&self, id: RunnerId) -> Result<Option<ReadyRunner>> {
+        self.database.read("reading a runner's call", id, |db, &id| Box::pin(runners::find_ready(db, id))).await
     }
 
     async fn set_runner_handle(&self, id: RunnerId, handle: String) -> Result<bool> {

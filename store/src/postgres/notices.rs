@@ -4,6 +4,7 @@
 //! happens while the connection is away is not told: notices are hints.
 
 use std::future::poll_fn;
+use std::sync::Arc;
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBuilder};
@@ -17,17 +18,24 @@ use super::connect::{Connector, Wire};
 use super::failure::{Attempt, Failure};
 
 const CHANNEL: &str = "cliscale_sessions";
+/// What a statement that changes a session by itself returns last, with [`notice`] as its parameter `$1`.
+pub(super) const TOLD: &str = "pg_notify('cliscale_sessions', $1)";
 /// How often a silent connection is asked whether it is there.
 const PROBE: Duration = Duration::from_secs(30);
 /// How long its answer may take.
 const ANSWER: Duration = Duration::from_secs(5);
 
+/// What is told of a change.
+pub(super) fn notice(origin: &str, changed: SessionId) -> String {
+    format!("{origin} {changed}")
+}
+
 /// `statement`, with the notices of these changes before it.
 pub(super) fn announcing(origin: &str, changed: &[SessionId], statement: &str) -> String {
     let mut text = String::new();
-    for id in changed {
+    for &id in changed {
         // Both parts are our own hexadecimal digits.
-        text.push_str(&format!("NOTIFY {CHANNEL}, '{origin} {id}'; "));
+        text.push_str(&format!("NOTIFY {CHANNEL}, '{}'; ", notice(origin, id)));
     }
     text + statement
 }
@@ -42,7 +50,7 @@ impl Drop for Listener {
 }
 
 /// Passes on what other processes tell, for as long as the listener is kept, and reconnects with growing pauses.
-pub(super) fn listen(connector: Connector, origin: String, changes: broadcast::Sender<SessionId>) -> Listener {
+pub(super) fn listen(connector: Connector, origin: Arc<str>, changes: broadcast::Sender<SessionId>) -> Listener {
     Listener(tokio::spawn(async move {
         let pauses = ExponentialBuilder::new().with_min_delay(Duration::from_millis(100));
         let pauses = pauses.with_max_delay(Duration::from_secs(10)).without_max_times().with_jitter();
@@ -119,10 +127,10 @@ fn told_by_another(payload: &str, origin: &str) -> Option<SessionId> {
 }
 
 /// Draws what tells this store's notices from others'.
-pub(super) fn draw_origin() -> Attempt<String> {
+pub(super) fn draw_origin() -> Attempt<Arc<str>> {
     let mut bytes = [0; 8];
     aws_lc_rs::rand::fill(&mut bytes).map_err(|_| Failure::Misuse("no random numbers"))?;
-    Ok(hex::encode(bytes))
+    Ok(hex::encode(bytes).into())
 }
 
 #[cfg(test)]
@@ -139,5 +147,7 @@ mod tests {
         assert_eq!(told_by_another(payload, "ab"), None);
         assert_eq!(told_by_another("nonsense", "ab"), None);
         assert_eq!(announcing("ab", &[], "COMMIT"), "COMMIT");
+        assert_eq!(told_by_another(&notice("ab", id), "cd"), Some(id));
+        assert!(TOLD.contains(&format!("'{CHANNEL}'")));
     }
 }

@@ -16,6 +16,11 @@ use crate::{Digest, RunnerRecord, RunnerState, SessionRecord, Time};
 pub(super) const SESSION: &str = "id, api_key, spec, stage, wire, runner_id, epoch, created_at, started_at, ended_at, \
                                   expires_at, active_at, end_reason, exit_code, end_signal, end_message";
 
+/// [`SESSION`] of the table that is called so in a statement.
+pub(super) fn session_of(table: &str) -> String {
+    SESSION.split(", ").map(|column| format!("{table}.{column}")).collect::<Vec<_>>().join(", ")
+}
+
 pub(super) const RUNNER: &str = "id, state, session_id, address, handle, pool, created_at, seen_at";
 
 pub(super) type Params<'p> = &'p [&'p (dyn ToSql + Sync)];

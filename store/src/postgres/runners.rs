@@ -2,6 +2,8 @@
 //!
 //! Where a transaction locks rows of both, it locks sessions before runners, and several of one kind by id.
 
+use std::sync::LazyLock;
+
 use session::{RunnerId, Secret, SessionId, SessionSecrets, Stage};
 use uuid::Uuid;
 
@@ -11,7 +13,7 @@ use super::lease::Lease;
 use super::pools;
 use super::rows::{self, execute, first, text, uuid};
 use crate::{
-    Assignment, Beat, Digest, NewRunner, ReadyOutcome, Recorder, Replacement, RunnerCall, RunnerRecord, RunnerState,
+    Assignment, Beat, Digest, NewRunner, ReadyOutcome, ReadyRunner, Replacement, RunnerCall, RunnerRecord, RunnerState,
     SealKey, SessionRecord, Time,
 };
 
@@ -27,16 +29,17 @@ async fn add(db: &Lease, new: &NewRunner, session: SessionId, now: Time) -> Atte
 }
 
 /// Selects the idle runner of the pool's own template that has waited longest, of those that no other transaction is
-/// about to take, and since when it has waited; `pool` is the parameter with the pool's name.
-pub(super) fn idle_of(pool: &str) -> String {
+/// about to take, and since when it has waited; `pool` is the parameter with the pool's name, `condition` what is asked
+/// besides.
+pub(super) fn idle_of(pool: &str, condition: &str) -> String {
     format!(
         "SELECT r.id, r.ready_at FROM runners r JOIN pools p ON p.name = r.pool AND p.template = r.template \
-         WHERE r.pool = {pool} AND r.state = 'idle' ORDER BY r.created_at, r.id LIMIT 1 FOR UPDATE OF r SKIP LOCKED"
+         WHERE r.pool = {pool} AND r.state = 'idle' {condition} ORDER BY r.created_at, r.id LIMIT 1 FOR UPDATE OF r SKIP LOCKED"
     )
 }
 
 async fn lock_idle(db: &Lease, pool: &str) -> Attempt<Option<(RunnerId, Time)>> {
-    first(db, &idle_of("$1"), &[&text(pool)], |row| Ok((rows::id(row, "id")?, rows::time(row, "ready_at")?))).await
+    first(db, &idle_of("$1", ""), &[&text(pool)], |row| Ok((rows::id(row, "id")?, rows::time(row, "ready_at")?))).await
 }
 
 /// Gives a session the idle runner that this transaction has locked.
@@ -118,20 +121,22 @@ pub(super) fn open_secret(key: &SealKey, id: RunnerId, sealed: &[u8]) -> Attempt
         .map_err(|_| Failure::Corrupt("runners.secret", "holds no UTF-8".to_owned()))
 }
 
-pub(super) async fn secret(db: &Lease, id: RunnerId) -> Attempt<Option<Secret>> {
-    let sql = "SELECT secret FROM runners WHERE id = $1";
-    let sealed = first(db, sql, &[&uuid(id)], |row| rows::column::<Option<Vec<u8>>>(row, "secret")).await?;
-    sealed.flatten().map(|sealed| open_secret(&db.key, id, &sealed)).transpose()
-}
+/// What [`find_ready`] reads of the runner that is `$1`, with its session's row where it has one.
+static READY: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "SELECT r.address, r.secret, {} FROM runners r LEFT JOIN sessions s ON s.runner_id = r.id \
+         WHERE r.id = $1 AND r.secret IS NOT NULL",
+        rows::session_of("s")
+    )
+});
 
-pub(super) async fn recorder(db: &Lease, id: RunnerId) -> Attempt<Option<Recorder>> {
-    let sql = "SELECT r.secret, s.id, s.epoch FROM runners r JOIN sessions s ON s.runner_id = r.id \
-               WHERE r.id = $1 AND r.state = 'claimed' AND r.secret IS NOT NULL";
-    first(db, sql, &[&uuid(id)], |row| {
-        Ok(Recorder {
+pub(super) async fn find_ready(db: &Lease, id: RunnerId) -> Attempt<Option<ReadyRunner>> {
+    first(db, &READY, &[&uuid(id)], |row| {
+        let session: Option<SessionId> = rows::maybe_id(row, "id")?;
+        Ok(ReadyRunner {
+            address: rows::column(row, "address")?,
             secret: open_secret(&db.key, id, rows::column(row, "secret")?)?,
-            session: rows::id(row, "id")?,
-            epoch: rows::epoch(row)?,
+            session: session.map(|_| rows::read_session(row)).transpose()?,
         })
     })
     .await
@@ -144,15 +149,17 @@ pub(super) async fn set_handle(db: &Lease, id: RunnerId, handle: &str) -> Attemp
     Ok(wanted.unwrap_or(false))
 }
 
-/// One statement, so that session, secrets and runner are of one moment.
-pub(super) async fn assignment(db: &Lease, runner: RunnerId) -> Attempt<Option<Assignment>> {
-    let session: Vec<_> = rows::SESSION.split(", ").map(|column| format!("s.{column}")).collect();
-    let sql = format!(
+static ASSIGNMENT: LazyLock<String> = LazyLock::new(|| {
+    format!(
         "SELECT {}, s.secrets, r.address, r.secret FROM runners r JOIN sessions s ON s.runner_id = r.id \
          WHERE r.id = $1 AND r.state = 'claimed' AND r.secret IS NOT NULL AND s.stage <> 'ended'",
-        session.join(", ")
-    );
-    first(db, &sql, &[&uuid(runner)], |row| {
+        rows::session_of("s")
+    )
+});
+
+/// One statement, so that session, secrets and runner are of one moment.
+pub(super) async fn assignment(db: &Lease, runner: RunnerId) -> Attempt<Option<Assignment>> {
+    first(db, &ASSIGNMENT, &[&uuid(runner)], |row| {
         let session = rows::read_session(row)?;
         let sealed: Option<&[u8]> = rows::column(row, "secrets")?;
         Ok(Assignment {

@@ -1,5 +1,7 @@
 //! Reading, listing, advancing and ending sessions.
 
+use std::sync::LazyLock;
+
 use session::{Ended, RunnerId, Secret, SessionId, Stage};
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
@@ -7,7 +9,7 @@ use tokio_postgres::types::ToSql;
 use super::failure::{Attempt, Failure};
 use super::lease::Lease;
 use super::rows::{self, execute, first, text, uuid};
-use super::runners;
+use super::{notices, runners};
 use crate::{Advance, EndOutcome, Extension, Filter, Route, SealKey, SessionRecord, Time};
 
 /// What a condition compares with.
@@ -56,27 +58,55 @@ fn selection(filter: &Filter) -> (String, Vec<Value>) {
     (sql, values)
 }
 
+/// Every stage after `queued` means that the runner has the secrets.
+static ADVANCE: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "UPDATE sessions SET stage = $5, secrets = NULL, started_at = $6 \
+         WHERE id = $2 AND epoch = $3 AND stage = ANY ($4) RETURNING {}",
+        notices::TOLD
+    )
+});
+
+static END: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "UPDATE sessions SET stage = 'ended', secrets = NULL, ended_at = $4, end_reason = $5, exit_code = $6, \
+         end_signal = $7, end_message = $8 \
+         WHERE id = $2 AND stage <> 'ended' AND ($3::bigint IS NULL OR epoch = $3) RETURNING {}, {}",
+        rows::SESSION,
+        notices::TOLD
+    )
+});
+
+/// A stage only grows, so that what a row says when nothing was changed is why.
 pub(super) async fn advance(db: &mut Lease, id: SessionId, epoch: u64, stage: Stage, now: Time) -> Attempt<Advance> {
     if stage == Stage::Ended {
         return Err(Failure::Misuse("a session ends with a reason, not by a stage alone"));
     }
-    let Some(session) = rows::locked_session(db, id).await? else { return Ok(Advance::Unknown) };
-    if session.ended.is_some() || session.epoch != epoch {
-        return Ok(Advance::Fenced);
-    }
-    if !session.stage.may_become(stage) {
-        return Ok(Advance::Unchanged);
-    }
+    let before: Vec<_> =
+        Stage::ALL.iter().filter(|before| before.may_become(stage)).map(|before| before.as_str()).collect();
     let started = (stage == Stage::Running).then(|| now.as_millisecond());
-    // Every stage after `queued` means that the runner has the secrets.
-    execute(
+    // Told also where nobody knows what came of it.
+    db.changed.push(id);
+    let moved = execute(
         db,
-        "UPDATE sessions SET stage = $2, secrets = NULL, started_at = $3 WHERE id = $1",
-        &[&uuid(id), &stage.as_str(), &started],
+        &ADVANCE,
+        &[&notices::notice(&db.origin, id), &uuid(id), &stored(epoch)?, &before, &stage.as_str(), &started],
     )
     .await?;
-    db.changed.push(id);
-    Ok(Advance::Moved)
+    if moved > 0 {
+        return Ok(Advance::Moved);
+    }
+    db.changed.clear();
+    Ok(match rows::session(db, id).await? {
+        None => Advance::Unknown,
+        Some(session) if session.ended.is_some() || session.epoch != epoch => Advance::Fenced,
+        Some(_) => Advance::Unchanged,
+    })
+}
+
+/// An epoch as its column has it.
+fn stored(epoch: u64) -> Attempt<i64> {
+    i64::try_from(epoch).map_err(|_| Failure::Misuse("an epoch that no session can have"))
 }
 
 pub(super) async fn end(
@@ -86,29 +116,34 @@ pub(super) async fn end(
     ended: &Ended,
     now: Time,
 ) -> Attempt<EndOutcome> {
-    let Some(session) = rows::locked_session(db, id).await? else { return Ok(EndOutcome::Unknown) };
-    if epoch.is_some_and(|epoch| epoch != session.epoch) {
-        return Ok(EndOutcome::Fenced);
-    }
-    if session.ended.is_some() {
-        return Ok(EndOutcome::Already(session));
-    }
-    execute(
+    db.changed.push(id);
+    let ended = first(
         db,
-        "UPDATE sessions SET stage = 'ended', secrets = NULL, ended_at = $2, end_reason = $3, exit_code = $4, \
-         end_signal = $5, end_message = $6 WHERE id = $1",
+        &END,
         &[
+            &notices::notice(&db.origin, id),
             &uuid(id),
+            &epoch.map(stored).transpose()?,
             &now.as_millisecond(),
             &ended.reason.as_str(),
             &ended.exit_code,
             &ended.signal.as_deref().map(text),
             &ended.message.as_deref().map(text),
         ],
+        rows::read_session,
     )
     .await?;
-    db.changed.push(id);
-    rows::known_session(db, id).await.map(EndOutcome::Ended)
+    if let Some(ended) = ended {
+        return Ok(EndOutcome::Ended(ended));
+    }
+    db.changed.clear();
+    Ok(match rows::session(db, id).await? {
+        None => EndOutcome::Unknown,
+        Some(session) if session.ended.is_some() && epoch.is_none_or(|epoch| epoch == session.epoch) => {
+            EndOutcome::Already(session)
+        }
+        Some(_) => EndOutcome::Fenced,
+    })
 }
 
 pub(super) async fn extend(db: &mut Lease, id: SessionId, expires_at: Time) -> Attempt<Extension> {

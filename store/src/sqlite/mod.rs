@@ -25,14 +25,14 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use rusqlite::Connection;
-use session::{ApiKeyId, Ended, Role, RunnerId, Secret, SessionId, Stage};
+use session::{ApiKeyId, Ended, Role, RunnerId, SessionId, Stage};
 use tokio::sync::broadcast;
 
 use self::failure::Attempt;
 use self::worker::Worker;
 use crate::{
     Advance, ApiKey, Assignment, AuditEntry, Beat, Creation, Digest, EndOutcome, Entrance, Extension, Filter,
-    NewApiKey, NewRunner, NewSession, NewTicket, NewToken, PoolRecord, PoolTarget, Pruned, ReadyOutcome, Recorder,
+    NewApiKey, NewRunner, NewSession, NewTicket, NewToken, PoolRecord, PoolTarget, Pruned, ReadyOutcome, ReadyRunner,
     Refill, Replacement, Result, Retention, Retired, Route, RunnerCall, RunnerRecord, SealKey, SessionRecord, Store,
     StoreError, TicketOutcome, Time,
 };
@@ -223,12 +223,8 @@ impl Store for SqliteStore {
         self.read("listing runners", |db, _| runners::list(db)).await
     }
 
-    async fn runner_secret(&self, id: RunnerId) -> Result<Option<Secret>> {
-        self.read("reading a runner's secret", move |db, key| runners::secret(db, key, id)).await
-    }
-
-    async fn recorder(&self, id: RunnerId) -> Result<Option<Recorder>> {
-        self.read("reading a recorder", move |db, key| runners::recorder(db, key, id)).await
+    async fn ready_runner(&self, id: RunnerId) -> Result<Option<ReadyRunner>> {
+        self.read("reading a runner's call", move |db, key| runners::find_ready(db, key, id)).await
     }
 
     async fn set_runner_handle(&self, id: RunnerId, handle: String) -> Result<bool> {

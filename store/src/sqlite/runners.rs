@@ -9,7 +9,7 @@ use super::failure::{Attempt, Failure};
 use super::pools;
 use super::rows::{self, execute, first};
 use crate::{
-    Assignment, Beat, Digest, NewRunner, ReadyOutcome, Recorder, Replacement, RunnerCall, RunnerRecord, RunnerState,
+    Assignment, Beat, Digest, NewRunner, ReadyOutcome, ReadyRunner, Replacement, RunnerCall, RunnerRecord, RunnerState,
     SealKey, SessionRecord, Time,
 };
 
@@ -107,22 +107,19 @@ pub(super) fn open_secret(key: &SealKey, id: RunnerId, sealed: &[u8]) -> Attempt
         .map_err(|_| Failure::Corrupt("runners.secret", "holds no UTF-8".to_owned()))
 }
 
-pub(super) fn secret(db: &Connection, key: &SealKey, id: RunnerId) -> Attempt<Option<Secret>> {
-    let sealed = first(db, "SELECT secret FROM runners WHERE id = ?1", [id.to_string()], |row| {
-        Ok(row.get::<_, Option<Vec<u8>>>("secret")?)
-    })?;
-    sealed.flatten().map(|sealed| open_secret(key, id, &sealed)).transpose()
-}
-
-pub(super) fn recorder(db: &Connection, key: &SealKey, id: RunnerId) -> Attempt<Option<Recorder>> {
-    let sql = "SELECT r.secret, s.id, s.epoch FROM runners r JOIN sessions s ON s.runner_id = r.id \
-               WHERE r.id = ?1 AND r.state = 'claimed' AND r.secret IS NOT NULL";
-    first(db, sql, [id.to_string()], |row| {
+pub(super) fn find_ready(db: &Connection, key: &SealKey, id: RunnerId) -> Attempt<Option<ReadyRunner>> {
+    let sql = format!(
+        "SELECT r.address, r.secret, {} FROM runners r LEFT JOIN sessions s ON s.runner_id = r.id \
+         WHERE r.id = ?1 AND r.secret IS NOT NULL",
+        rows::session_of("s")
+    );
+    first(db, &sql, [id.to_string()], |row| {
+        let session: Option<SessionId> = rows::maybe_word(row, "id")?;
         let sealed: Vec<u8> = row.get("secret")?;
-        Ok(Recorder {
+        Ok(ReadyRunner {
+            address: row.get("address")?,
             secret: open_secret(key, id, &sealed)?,
-            session: rows::word(row, "id")?,
-            epoch: rows::epoch(row)?,
+            session: session.map(|_| rows::read_session(row)).transpose()?,
         })
     })
 }
@@ -136,11 +133,10 @@ pub(super) fn set_handle(db: &Write<'_>, id: RunnerId, handle: &str) -> Attempt<
 
 /// One statement, so that session, secrets and runner are of one moment.
 pub(super) fn assignment(db: &Connection, key: &SealKey, runner: RunnerId) -> Attempt<Option<Assignment>> {
-    let session: Vec<_> = rows::SESSION.split(", ").map(|column| format!("s.{column}")).collect();
     let sql = format!(
         "SELECT {}, s.secrets, r.address, r.secret FROM runners r JOIN sessions s ON s.runner_id = r.id \
          WHERE r.id = ?1 AND r.state = 'claimed' AND r.secret IS NOT NULL AND s.stage <> 'ended'",
-        session.join(", ")
+        rows::session_of("s")
     );
     first(db, &sql, [runner.to_string()], |row| {
         let session = rows::read_session(row)?;

@@ -106,7 +106,7 @@ pub async fn standbys_of_another_template_too_old_or_too_many_are_retired_unless
     assert_eq!(retire(of_age(Duration::from_secs(20)), 20).await, []);
     assert_eq!(retire(of_age(Duration::from_secs(15)), 20).await, [(older, 15)]);
     assert_eq!(db.store.runner(older).await.unwrap().unwrap().state, RunnerState::Gone);
-    assert_eq!(db.store.runner_secret(older).await.unwrap(), None);
+    assert!(db.store.ready_runner(older).await.unwrap().is_none());
     let younger = booting(&*db.store, after(21)).await;
     assert_eq!(retire(of(1, 9), 22).await, [(younger, 0)], "the older ones stay");
     let changed = PoolTarget { template: "b".to_owned(), revision: "b".to_owned(), ..of(1, 9) };

@@ -38,7 +38,7 @@ pub async fn another_secret_or_address_is_a_conflict(db: &Database) {
     ] {
         assert_eq!(db.store.runner_ready(other, after(2)).await.unwrap(), ReadyOutcome::Conflict);
     }
-    assert_eq!(db.store.runner_secret(runner).await.unwrap(), Some(call.secret.clone()));
+    assert_eq!(db.store.ready_runner(runner).await.unwrap().unwrap().secret, call.secret);
     db.store.runner_gone(runner, after(3)).await.unwrap();
     assert_eq!(db.store.runner_ready(call, after(4)).await.unwrap(), ReadyOutcome::Conflict);
     assert_eq!(db.store.route(session.id).await.unwrap().unwrap().address, None);
@@ -99,34 +99,36 @@ pub async fn secrets_are_gone_once_the_runner_has_them(db: &Database) {
     assert_eq!(assignment.secrets, SessionSecrets::default());
 }
 
-pub async fn a_secret_is_known_from_the_call_home_until_the_end(db: &Database) {
+pub async fn a_runner_is_ready_from_its_call_home_until_it_is_gone(db: &Database) {
     let session = create(&*db.store).await;
     let runner = session.runner.unwrap();
-    assert_eq!(db.store.runner_secret(runner).await.unwrap(), None);
-    db.store.runner_ready(call_of(runner), after(1)).await.unwrap();
-    assert_eq!(db.other.runner_secret(runner).await.unwrap(), Some(call_of(runner).secret));
-    db.store.runner_gone(runner, after(2)).await.unwrap();
-    assert_eq!(db.store.runner_secret(runner).await.unwrap(), None);
-    assert_eq!(db.store.runner_secret(RunnerId::new()).await.unwrap(), None);
+    assert!(db.store.ready_runner(runner).await.unwrap().is_none());
+    let call = call_of(runner);
+    db.store.runner_ready(call.clone(), after(1)).await.unwrap();
+    let ready = db.other.ready_runner(runner).await.unwrap().unwrap();
+    assert_eq!((ready.address, ready.secret, ready.session), (call.address, call.secret, Some(session.clone())));
+    db.store.end(session.id, None, exited(0), after(2)).await.unwrap();
+    let ready = db.other.ready_runner(runner).await.unwrap().expect("what is left comes after the end");
+    assert_eq!(ready.session.and_then(|session| session.ended), Some(exited(0)));
+    db.store.runner_gone(runner, after(3)).await.unwrap();
+    assert!(db.store.ready_runner(runner).await.unwrap().is_none());
+    assert!(db.store.ready_runner(RunnerId::new()).await.unwrap().is_none());
+
+    let idle = standby(&*db.store, after(3)).await;
+    assert!(db.store.ready_runner(idle).await.unwrap().unwrap().session.is_none());
 }
 
-pub async fn a_recorder_is_a_runner_with_a_session_of_its_own(db: &Database) {
-    let (session, runner) = create_ready(&*db.store).await;
-    db.store.end(session.id, None, exited(0), after(2)).await.unwrap();
-    let recorder = db.other.recorder(runner).await.unwrap().expect("what is left comes after the end");
-    assert_eq!((recorder.secret, recorder.session, recorder.epoch), (call_of(runner).secret, session.id, 1));
-    db.store.runner_gone(runner, after(3)).await.unwrap();
-    assert!(db.store.recorder(runner).await.unwrap().is_none());
-
+pub async fn a_runner_that_was_replaced_has_neither_a_secret_nor_a_session(db: &Database) {
     let (session, old) = create_ready(&*db.store).await;
     let new = new_runner();
     let id = new.id;
     db.store.replace_runner(session.id, old, new, after(2)).await.unwrap();
-    for none in [old, id, RunnerId::new()] {
-        assert!(db.store.recorder(none).await.unwrap().is_none(), "replaced, not there yet, unknown");
+    for none in [old, id] {
+        assert!(db.store.ready_runner(none).await.unwrap().is_none(), "replaced, not there yet");
     }
     db.store.runner_ready(call_of(id), after(3)).await.unwrap();
-    assert_eq!(db.store.recorder(id).await.unwrap().unwrap().epoch, 2);
+    let ready = db.store.ready_runner(id).await.unwrap().unwrap();
+    assert_eq!(ready.session.map(|session| (session.id, session.epoch)), Some((session.id, 2)));
 }
 
 pub async fn a_runner_that_cannot_be_reached_is_replaced_once(db: &Database) {
@@ -144,7 +146,7 @@ pub async fn a_runner_that_cannot_be_reached_is_replaced_once(db: &Database) {
     assert_eq!((record.runner, record.epoch, record.stage), (Some(new), 2, Stage::Queued));
     let gone = db.store.runner(old).await.unwrap().unwrap();
     assert_eq!((gone.state, gone.session), (RunnerState::Gone, None));
-    assert_eq!(db.store.runner_secret(old).await.unwrap(), None);
+    assert!(db.store.ready_runner(old).await.unwrap().is_none());
     // The old one is fenced, and its end is nobody's.
     assert_eq!(db.store.advance(session.id, 1, Stage::Assigned, after(3)).await.unwrap(), Advance::Fenced);
     assert_eq!(db.store.runner_gone(old, after(3)).await.unwrap(), None);

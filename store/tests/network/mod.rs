@@ -1,7 +1,7 @@
 //! A TCP proxy on loopback that fails as networks do.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -17,7 +17,7 @@ pub struct Proxy {
 #[derive(Default)]
 struct Faults {
     swallow: AtomicBool,
-    cut_at_commit: AtomicBool,
+    cut_at: Mutex<Option<String>>,
 }
 
 impl Drop for Proxy {
@@ -54,9 +54,9 @@ impl Proxy {
         self.faults.swallow.store(on, Ordering::SeqCst);
     }
 
-    /// The next COMMIT reaches the server, and then the connection breaks.
-    pub fn cut_at_commit(&self) {
-        self.faults.cut_at_commit.store(true, Ordering::SeqCst);
+    /// What is sent next with this text in it reaches the server, and then the connection breaks.
+    pub fn cut_at(&self, text: &str) {
+        *self.faults.cut_at.lock().unwrap() = Some(text.to_owned());
     }
 }
 
@@ -72,10 +72,12 @@ async fn carry(
     let mut bytes = vec![0; 16 * 1024];
     while let Ok(count @ 1..) = from.read(&mut bytes).await {
         let bytes = &bytes[..count];
-        // The end of a simple query; READ COMMITTED is none.
-        let commits = to_server && bytes.windows(7).any(|part| part == b"COMMIT\0");
-        if commits && faults.cut_at_commit.swap(false, Ordering::SeqCst) {
-            cut.store(true, Ordering::SeqCst);
+        if to_server {
+            let mut cut_at = faults.cut_at.lock().unwrap();
+            let is_there = |text: &String| bytes.windows(text.len()).any(|part| part == text.as_bytes());
+            if cut_at.take_if(|text| is_there(text)).is_some() {
+                cut.store(true, Ordering::SeqCst);
+            }
         }
         lost |= faults.swallow.load(Ordering::SeqCst);
         if !to_server && cut.load(Ordering::SeqCst) {

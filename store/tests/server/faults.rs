@@ -4,12 +4,15 @@ use std::time::{Duration, Instant};
 
 use session::{ApiKeyId, Stage};
 use store::postgres::{PostgresConfig, PostgresStore};
-use store::{Filter, SealKey, Store, StoreError};
+use store::{Advance, EndOutcome, Filter, NewSession, SealKey, Store, StoreError};
 use testkit::postgres::Server;
 
 use crate::contract::{self, after, create, new_session, new_token, start};
 use crate::network::Proxy;
 use crate::{KEY, SOON, config, fresh, is_unavailable, open, peek, until};
+
+/// The end of a simple query; READ COMMITTED is none.
+const COMMIT: &str = "COMMIT\0";
 
 #[tokio::test]
 async fn a_connection_that_broke_unnoticed_costs_nobody_a_failure() {
@@ -27,6 +30,11 @@ async fn a_connection_that_broke_unnoticed_costs_nobody_a_failure() {
         assert!(store.session(session.id).await.unwrap().is_some());
         admin.query(others, &[]).await.unwrap();
         create(&store).await;
+        admin.query(others, &[]).await.unwrap();
+        assert_eq!(store.advance(session.id, 1, Stage::Assigned, after(1)).await.unwrap(), Advance::Moved);
+        admin.query(others, &[]).await.unwrap();
+        let ended = store.end(session.id, None, contract::exited(0), after(2)).await.unwrap();
+        assert!(matches!(ended, EndOutcome::Ended(_)), "{ended:?}");
     }
 }
 
@@ -164,17 +172,20 @@ async fn a_commit_that_was_not_answered_is_repeated_only_where_that_is_harmless(
     let store = open(&server.url_at(&proxy.address(), &database.name, "sslmode=disable")).await.unwrap();
     let (session, runner) = contract::create_ready(&store).await;
     let mut changes = store.changes();
-    let new = new_session();
-    proxy.cut_at_commit();
-    let error = store.create_session(new.clone(), start()).await.unwrap_err();
-    assert!(matches!(error, StoreError::Unavailable(_)), "{error}");
-    assert!(error.to_string().contains("whether it was committed is not known"), "{error}");
-    until("the session is there", async || store.session(new.id).await.unwrap().is_some()).await;
+    // One transaction, and one statement, which commits by itself.
+    for max_sessions in [Some(1000), None] {
+        let new = NewSession { max_sessions, ..new_session() };
+        proxy.cut_at(if max_sessions.is_some() { COMMIT } else { &new.token.jti });
+        let error = store.create_session(new.clone(), start()).await.unwrap_err();
+        assert!(matches!(error, StoreError::Unavailable(_)), "{error}");
+        assert!(error.to_string().contains("whether it was committed is not known"), "{error}");
+        until("the session is there", async || store.session(new.id).await.unwrap().is_some()).await;
+    }
     // What may have been changed is told to those who wait.
-    proxy.cut_at_commit();
+    proxy.cut_at(&session.id.to_string());
     assert!(is_unavailable(&store.advance(session.id, 1, Stage::Running, after(1)).await));
     assert_eq!(changes.try_recv(), Ok(session.id));
-    proxy.cut_at_commit();
+    proxy.cut_at(COMMIT);
     assert_eq!(store.runner_gone(runner, after(2)).await.unwrap(), Some(session.id));
     assert_eq!(changes.try_recv(), Ok(session.id));
 }

@@ -76,8 +76,7 @@ async fn cold(runs: usize) -> Result<()> {
 async fn warm(runs: usize) -> Result<()> {
     let pool = json!([{"name": "default", "min": AT_ONCE, "perMinute": 3000}]);
     ClusterOptions::default()
-        // Its command may be over before the client has come.
-        .set("CLISCALE_LINGER_SECS", "2")
+        .set("CLISCALE_LINGER_SECS", "0")
         .pools(pool)
         .run(async |stack| {
             let (mut serial, mut at_once) = (Vec::new(), Vec::new());
@@ -131,28 +130,29 @@ async fn wait_until_full(stack: &ClusterStack) -> Result<()> {
 
 /// One session, which ends by itself.
 async fn session(stack: &ClusterStack, template: &str) -> Result<f64> {
-    let (took, id) = timed(stack, template).await?;
+    let (took, id) = timed(stack, template, "").await?;
     let view = stack.wait_ended(&id).await?;
     // So that one run's end is not another's beginning.
     stack.wait_until_freed(view["runnerId"].as_str().context("a runner")?).await?;
     Ok(took)
 }
 
+/// One whose command goes on, as those in terminals do: its end is not in the way of others' starts.
 async fn first_byte(stack: &ClusterStack) -> Result<f64> {
-    Ok(timed(stack, DEFAULT_TEMPLATE).await?.0)
+    Ok(timed(stack, DEFAULT_TEMPLATE, "; read -t 2").await?.0)
 }
 
 fn millis(began: Instant) -> f64 {
     began.elapsed().as_secs_f64() * 1000.0
 }
 
-/// How long a session took, and its id.
-async fn timed(stack: &ClusterStack, template: &str) -> Result<(f64, String)> {
+/// How long a session took whose command prints a nonce, and then does more; and its id.
+async fn timed(stack: &ClusterStack, template: &str, more: &str) -> Result<(f64, String)> {
     let nonce = uuid();
     // In two halves, so that no echo of the command itself is taken for what it prints.
     let (head, tail) = nonce.split_at(16);
     let began = Instant::now();
-    let mut request = stack.request(&format!("printf %s%s {head} {tail}"));
+    let mut request = stack.request(&format!("printf %s%s {head} {tail}{more}"));
     request["template"] = json!(template);
     let entry = stack.create(request).await?;
     let url = entry["webSocketUrl"].as_str().context("a URL")?;

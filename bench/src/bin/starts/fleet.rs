@@ -183,7 +183,7 @@ impl Runner<'_> {
         let ready = Ready { protocol: PROTOCOL_VERSION, address, secret: Secret::new(self.secret.as_str()) };
         self.call("ready", boot_token.expose(), &ready).await?;
         let Assign { session, epoch, .. } = assignment.await.context("an assignment")?;
-        for stage in [Stage::Assigned, Stage::Fetching, Stage::Running] {
+        for stage in [Stage::Fetching, Stage::Running] {
             self.report(&StageReport { session, epoch, stage, ended: None }).await?;
         }
         let (exit, mut exited) = oneshot::channel();

@@ -1,5 +1,6 @@
 //! Starts of sessions: how many creations a second the controller takes, what 10,000 running sessions cost it, and how long
-//! a start takes on one machine. The controller is alone on one core; clients, runners and database share the other.
+//! a start takes on one machine. For the first two, the controller is alone on one core; clients, runners and database share
+//! the other.
 
 mod change;
 mod controller;
@@ -12,7 +13,7 @@ mod local;
 mod sessions;
 
 use anyhow::Result;
-use bench::pin::{DRIVER, pin_self};
+use bench::pin::{DRIVER, is_pinned, pin_self};
 use bench::{Options, Subjects};
 use clap::{Parser, Subcommand};
 
@@ -39,20 +40,21 @@ fn main() -> Result<()> {
     if let Some(Part::Controller(flags)) = part {
         return controller::run(&flags);
     }
-    pin_self(DRIVER)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    tokio::task::LocalSet::new().block_on(&runtime, measure(&options, &subjects))
+    // Before the cores are shared out: a start on one machine has all of it.
+    if options.wants("local") && !is_pinned() {
+        runtime.block_on(local::measure(&options, &subjects.program("cliscale")?))?;
+    }
+    pin_self(DRIVER)?;
+    tokio::task::LocalSet::new().block_on(&runtime, measure(&options))
 }
 
-async fn measure(options: &Options, subjects: &Subjects) -> Result<()> {
+async fn measure(options: &Options) -> Result<()> {
     if options.wants("creations") {
         creations::measure(options).await?;
     }
     if options.wants("sessions") {
         sessions::measure(options).await?;
-    }
-    if options.wants("local") {
-        local::measure(options, &subjects.program("cliscale")?).await?;
     }
     Ok(())
 }

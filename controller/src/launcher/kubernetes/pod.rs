@@ -61,7 +61,8 @@ pub struct PodSettings {
 }
 
 /// Where runners have the folders that they and their commands write to.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Folders {
     /// Volumes of the pod, while the image cannot be written to.
     #[default]
