@@ -265,7 +265,8 @@ async fn a_ready_runner_whose_controller_died_before_assigning_is_assigned_by_th
     let plan = world.lifecycle.plan().unwrap();
     let session = world.commit(&plan, Time::now(), 600).await;
     let Placement::Runner(NewRunner { id, boot_token }) = plan.placement() else { panic!("a runner") };
-    let (runner, address) = FakeRunner::listening(id, Vec::new()).await;
+    let (mut runner, address) = FakeRunner::listening(id, Vec::new()).await;
+    runner.reports_to(world.internal);
     let call = RunnerCall { id, boot_token, secret: Secret::new(runner.secret.clone()), address };
     world.launcher.add(runner);
     world.store.set_runner_handle(id, "fake".to_owned()).await.unwrap();

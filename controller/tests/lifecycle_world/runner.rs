@@ -1,6 +1,7 @@
 //! A runner as the controller sees it: it calls home, takes an assignment as it was told to, reports, and ends.
 
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -95,6 +96,11 @@ impl FakeRunner {
             // Refused where the test ended its session meanwhile.
             stop.run_until_cancelled(call).await;
         });
+    }
+
+    /// What calling home would have told it.
+    pub fn reports_to(&mut self, controller: SocketAddr) {
+        self.home = Some(super::url(controller));
     }
 
     /// Whether it has accepted this session.

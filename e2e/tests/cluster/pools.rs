@@ -12,6 +12,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use testkit::cluster::hits::Hits;
 use testkit::cluster::{ClusterOptions, ClusterStack, wait_for_end};
+use tokio_postgres::Client;
 
 use crate::text;
 
@@ -117,48 +118,67 @@ async fn a_controller_that_dies_with_a_claim_in_hand_leaves_it_to_the_next() -> 
         .await
 }
 
-/// Stops every claim in the middle of its transaction for as long as somebody holds the lock.
+/// Stops every claim in the middle of its statement for as long as somebody holds the lock.
 const HOLD_CLAIMS: &str = "CREATE FUNCTION hold() RETURNS trigger LANGUAGE plpgsql AS \
     $$ BEGIN PERFORM pg_advisory_xact_lock(4711); RETURN NEW; END $$; \
-    CREATE TRIGGER hold AFTER UPDATE ON runners FOR EACH ROW WHEN (NEW.state = 'claimed') EXECUTE FUNCTION hold(); \
-    SELECT pg_advisory_lock(4711)";
-const HELD: &str = "SELECT FROM pg_locks WHERE locktype = 'advisory' AND objid = 4711 AND NOT granted";
+    CREATE TRIGGER hold AFTER UPDATE ON runners FOR EACH ROW WHEN (NEW.state = 'claimed') EXECUTE FUNCTION hold()";
+const HELD: &str = "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND objid = 4711 AND NOT granted";
 
+/// The controller dies while its claim is held. Where its connection is lost with it, nothing was ever claimed; where
+/// the database goes on, all of it was, and the next controller starts the session that was asked for.
 #[tokio::test]
-async fn a_claim_that_a_dying_controller_never_committed_was_never_made() -> Result<()> {
+async fn a_claim_in_which_a_controller_dies_is_made_whole_or_never() -> Result<()> {
     with_pool(json!({"name": "default", "min": 1, "max": 1, "perMinute": 3000}))
         .controllers(1)
         .gateways(0)
         .run(async |stack| {
             wait_until_idle(stack, 1).await?;
             let standby = standbys(stack).await?.first().context("a standby")?.labels()["cliscale.dev/runner"].clone();
-            let (hits, controller) = (Hits::start(stack.kubernetes.host).await?, &stack.controllers[0]);
+            let hits = Hits::start(stack.kubernetes.host).await?;
             let database = stack.database.client().await?;
             database.batch_execute(HOLD_CLAIMS).await?;
-            let (api, body) = (stack.controller_api(0)?, stack.request(&format!("{}; exit 7", hits.call("held"))));
-            let killed = async {
-                let deadline = Instant::now() + PATIENCE;
-                while database.query(HELD, &[]).await?.is_empty() {
-                    anyhow::ensure!(Instant::now() < deadline, "no claim was held");
-                    tokio::time::sleep(Duration::from_millis(20)).await;
-                }
-                controller.end("KILL").await
-            };
-            let (answer, killed) = tokio::join!(api.try_create("held", &body), killed);
-            killed?;
-            assert!(answer.is_err(), "{answer:?}");
-            // It waits for the transaction's end.
+            let body = stack.request(&format!("{}; exit 7", hits.call("held")));
+            let sessions = async || anyhow::Ok(database.query_one("SELECT COUNT(*) FROM sessions", &[]).await?.get(0));
+
+            let claim = die_in_a_claim(stack, &database, &body).await?;
+            database.execute("SELECT pg_terminate_backend($1, 10000)", &[&claim]).await?;
+            database.execute("SELECT pg_advisory_unlock(4711)", &[]).await?;
+            assert_eq!(sessions().await?, 0_i64);
+            stack.controllers[0].start(&[]).await?;
+
+            die_in_a_claim(stack, &database, &body).await?;
+            // It waits for the claim's end.
             database.batch_execute("SELECT pg_advisory_unlock(4711); DROP TRIGGER hold ON runners").await?;
-            let sessions: i64 = database.query_one("SELECT COUNT(*) FROM sessions", &[]).await?.get(0);
-            assert_eq!(sessions, 0);
-            controller.start(&[]).await?;
+            assert_eq!(sessions().await?, 1_i64);
+            stack.controllers[0].start(&[]).await?;
             let answer = stack.controller_api(0)?.try_create("held", &body).await?;
             let view = stack.controller_api(0)?.wait_ended(text(&answer.body, "sessionId")?).await?;
             assert_eq!((&view["runnerId"], &view["exitCode"]), (&json!(standby), &json!(7)), "{view}");
-            assert_eq!(hits.count("held"), 1);
+            assert_eq!((sessions().await?, hits.count("held")), (1_i64, 1));
             Ok(())
         })
         .await
+}
+
+/// Asks for a session and kills the controller while the database holds its claim; gives the connection that does.
+async fn die_in_a_claim(stack: &ClusterStack, database: &Client, body: &Value) -> Result<i32> {
+    database.execute("SELECT pg_advisory_lock(4711)", &[]).await?;
+    let api = stack.controller_api(0)?;
+    let killed = async {
+        let deadline = Instant::now() + PATIENCE;
+        let claim = loop {
+            if let Some(row) = database.query_opt(HELD, &[]).await? {
+                break row.get(0);
+            }
+            anyhow::ensure!(Instant::now() < deadline, "no claim was held");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        };
+        stack.controllers[0].end("KILL").await?;
+        anyhow::Ok(claim)
+    };
+    let (answer, claim) = tokio::join!(api.try_create("held", body), killed);
+    anyhow::ensure!(answer.is_err(), "{answer:?}");
+    claim
 }
 
 #[tokio::test]
