@@ -6,7 +6,9 @@ pub mod machine;
 pub mod options;
 pub mod pin;
 pub mod proc;
+pub mod runner;
 pub mod signer;
+pub mod socket;
 
 use serde::{Deserialize, Serialize};
 

@@ -6,6 +6,10 @@ use clap::{Parser, Subcommand};
 use controller::config::Flags;
 use controller::migrate::{self, MigrateFlags};
 
+/// Fewer pages stay resident with it than with the system's own after a look at many sessions.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// The controller: REST API, signing keys, launchers, reconciler.
 #[derive(Parser)]
 #[command(name = "cliscale-controller", version, args_conflicts_with_subcommands = true)]

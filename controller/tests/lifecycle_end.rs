@@ -11,7 +11,7 @@ use jiff::SignedDuration;
 use lifecycle_world::runner::call;
 use lifecycle_world::{Boot, FakeRunner, World, fixed, until};
 use serde_json::json;
-use session::{EndReason, Ended, RunnerId, Stage};
+use session::{EndReason, Ended, RunnerId, SessionId, Stage};
 use store::{EndOutcome, RunnerState, Store, Time};
 
 fn exited(code: i32) -> Ended {
@@ -51,7 +51,7 @@ async fn the_first_reason_wins_and_the_runner_is_told_it() {
     assert_eq!(world.session(session.id).await.ended.unwrap().reason, EndReason::Cancelled);
     until("the runner is told", || *runner.seen.ended.lock().unwrap() == Some(EndReason::Cancelled)).await;
     assert!(world.launcher.runner(runner.id).is_some(), "it was destroyed though it had agreed to end");
-    let nobody = world.lifecycle.end(session::SessionId::new(), exited(0)).await.unwrap();
+    let nobody = world.lifecycle.end(SessionId::new(), exited(0)).await.unwrap();
     assert_eq!(nobody, EndOutcome::Unknown);
 }
 
@@ -162,13 +162,38 @@ async fn a_runner_speaks_only_of_its_own_session_and_epoch() {
     let (mine, other) = (world.create().await, world.create().await);
     let runner = world.assigned(mine.id).await;
     world.assigned(other.id).await;
-    for (session, epoch) in [(other.id, 1), (mine.id, 2), (session::SessionId::new(), 1)] {
+    for (session, epoch) in [(other.id, 1), (mine.id, 2), (SessionId::new(), 1)] {
         let report = json!({"session": session, "epoch": epoch, "stage": "ended", "ended": exited(0)});
         assert_eq!(runner.post("stage", report).await, StatusCode::CONFLICT);
         let beat = json!({"session": session, "epoch": epoch, "operators": 1, "quiet_ms": 0});
         assert_eq!(runner.post("heartbeat", beat).await, StatusCode::CONFLICT);
     }
     assert!(world.session(other.id).await.ended.is_none());
+}
+
+#[tokio::test]
+async fn heartbeats_that_come_together_are_each_answered_for_themselves() {
+    let world = World::with([], |config| config.timing.heartbeat_flush = Duration::from_millis(500)).await;
+    let (one, other) = (world.create().await, world.create().await);
+    let (runner, second) = (world.assigned(one.id).await, world.assigned(other.id).await);
+    let beat = |session: SessionId, epoch| json!({"session": session, "epoch": epoch, "operators": 1, "quiet_ms": 0});
+    let home = format!("http://{}/", world.internal).parse().unwrap();
+    let seen = world.row(runner.id).await.seen_at;
+    let answers = tokio::join!(
+        runner.post("heartbeat", beat(one.id, 1)),
+        call(&home, runner.id, "heartbeat", second.secret.clone(), beat(one.id, 1)),
+        call(&home, RunnerId::new(), "heartbeat", runner.secret.clone(), beat(one.id, 1)),
+        second.post("heartbeat", beat(other.id, 2)),
+        second.post("heartbeat", json!({"operators": "many"})),
+        call(&home, second.id, "heartbeat", "0".repeat(64), json!({"operators": "many"})),
+        runner.post("heartbeat", beat(one.id, 1)),
+    );
+    let refused = [StatusCode::UNAUTHORIZED, StatusCode::CONFLICT, StatusCode::BAD_REQUEST];
+    let [unauthorized, conflict, bad] = refused;
+    let fine = StatusCode::NO_CONTENT;
+    assert_eq!(answers, (fine, unauthorized, unauthorized, conflict, bad, unauthorized, fine));
+    // What is answered is noted.
+    assert!(world.row(runner.id).await.seen_at > seen);
 }
 
 #[tokio::test]

@@ -48,6 +48,7 @@ pub struct Assignment {
 /// A runner that has called home and is not gone: where it is, what it shows, and whose it is.
 #[derive(Debug, Clone)]
 pub struct ReadyRunner {
+    pub id: RunnerId,
     /// `HOST:PORT`.
     pub address: String,
     /// The one that it drew.

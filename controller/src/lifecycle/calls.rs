@@ -14,9 +14,9 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use service::Problem;
 use session::problem::ProblemType;
-use session::runner_api::{Heartbeat, PROTOCOL_VERSION, Ready, StageReport};
-use session::{Ended, RunnerId, SessionId, Stage};
-use store::{Advance, Beat, Digest, EndOutcome, ReadyOutcome, RunnerCall, SessionRecord, Time};
+use session::runner_api::{PROTOCOL_VERSION, Ready, StageReport};
+use session::{Ended, RunnerId, Secret, SessionId, Stage};
+use store::{Advance, Digest, EndOutcome, ReadyOutcome, RunnerCall, SessionRecord, Time};
 use subtle::ConstantTimeEq;
 
 use super::Lifecycle;
@@ -25,6 +25,8 @@ use crate::recording::Taking;
 
 /// A report's largest part is the sentence about the end.
 const MAX_BODY: usize = 64 * 1024;
+/// Some of these wait at a time.
+const MAX_HEARTBEAT: usize = 1024;
 /// Characters of that sentence which are kept.
 const MAX_MESSAGE: usize = 1000;
 /// Between two looks at whether the launcher knows an address.
@@ -32,7 +34,7 @@ const LOOK: Duration = Duration::from_millis(20);
 /// Characters of a signal's name.
 const MAX_SIGNAL: usize = 32;
 
-type Answer<T> = Result<T, Problem>;
+pub(super) type Answer<T> = Result<T, Problem>;
 type Shared = State<Arc<Lifecycle>>;
 
 impl Lifecycle {
@@ -41,7 +43,7 @@ impl Lifecycle {
         Router::new()
             .route("/internal/runners/{id}/ready", post(take_in))
             .route("/internal/runners/{id}/stage", post(note_stage))
-            .route("/internal/runners/{id}/heartbeat", post(note_heartbeat))
+            .route("/internal/runners/{id}/heartbeat", post(note_heartbeat).layer(DefaultBodyLimit::max(MAX_HEARTBEAT)))
             .layer(DefaultBodyLimit::max(MAX_BODY))
             .with_state(Arc::clone(self))
             .merge(Taking { recordings: self.recordings().cloned(), sessions: Arc::clone(&self.store) }.router())
@@ -125,13 +127,13 @@ async fn note_stage(
 ) -> Answer<StatusCode> {
     let (id, session) = lifecycle.authenticate(&id, &headers).await?;
     let report: StageReport = read(&body)?;
-    let session = own_session(session, report.session, report.epoch)?;
+    let session = own_session(session.as_ref(), report.session, report.epoch)?;
     match (report.stage, report.ended) {
-        (Stage::Ended, Some(ended)) => lifecycle.note_end(id, &session, check_end(ended)?).await,
+        (Stage::Ended, Some(ended)) => lifecycle.note_end(id, session, check_end(ended)?).await,
         (Stage::Ended, None) | (_, Some(_)) => {
             Err(Problem::new(ProblemType::InvalidRequest, "`ended` goes with the stage `ended`, and only with it"))
         }
-        (stage, None) => lifecycle.note_progress(&session, stage).await,
+        (stage, None) => lifecycle.note_progress(session, stage).await,
     }
 }
 
@@ -141,24 +143,16 @@ async fn note_heartbeat(
     headers: HeaderMap,
     body: Bytes,
 ) -> Answer<StatusCode> {
-    let (id, session) = lifecycle.authenticate(&id, &headers).await?;
-    let heartbeat: Heartbeat = read(&body)?;
-    if let Some(named) = heartbeat.session {
-        // A runner that lingers after its session's end still has it.
-        lifecycle.repeat_deadline(&own_session(session, named, heartbeat.epoch)?);
-    }
-    lifecycle.heartbeats.note(Beat { runner: id, operators: heartbeat.operators, quiet_ms: heartbeat.quiet_ms });
-    Ok(StatusCode::NO_CONTENT)
+    lifecycle.heartbeats.take(runner_id(&id)?, Secret::new(bearer(&headers)?), body).await
 }
 
 impl Lifecycle {
-    /// Whose secret it is, compared in constant time, and the session that it has; a runner that is gone has no secret.
+    /// Whose secret it is, and the session that it has; a runner that is gone has no secret.
     async fn authenticate(&self, id: &str, headers: &HeaderMap) -> Answer<(RunnerId, Option<SessionRecord>)> {
         let id = runner_id(id)?;
         let given = bearer(headers)?;
         let runner = self.store.ready_runner(id).await?.ok_or_else(unauthorized)?;
-        let same: bool = runner.secret.expose().as_bytes().ct_eq(given.as_bytes()).into();
-        if same { Ok((id, runner.session)) } else { Err(unauthorized()) }
+        if is_shown(&runner.secret, given) { Ok((id, runner.session)) } else { Err(unauthorized()) }
     }
 
     /// Whether the launcher knows this to be the runner's address. What a watch has not seen yet is waited for.
@@ -211,8 +205,13 @@ impl Lifecycle {
     }
 }
 
+/// Whether this is the secret, compared in constant time.
+pub(super) fn is_shown(secret: &Secret, given: &str) -> bool {
+    secret.expose().as_bytes().ct_eq(given.as_bytes()).into()
+}
+
 /// The session that a runner speaks of, provided that it is its own.
-fn own_session(has: Option<SessionRecord>, named: SessionId, epoch: u64) -> Answer<SessionRecord> {
+pub(super) fn own_session(has: Option<&SessionRecord>, named: SessionId, epoch: u64) -> Answer<&SessionRecord> {
     has.filter(|session| session.id == named && session.epoch == epoch).ok_or_else(fenced)
 }
 
@@ -236,14 +235,14 @@ fn bearer(headers: &HeaderMap) -> Answer<&str> {
 }
 
 /// The parser's own words are not repeated: they may quote a secret.
-fn read<T: DeserializeOwned>(body: &[u8]) -> Answer<T> {
+pub(super) fn read<T: DeserializeOwned>(body: &[u8]) -> Answer<T> {
     serde_json::from_slice(body).map_err(|error| {
         let detail = format!("the body is not what it should be, at line {} column {}", error.line(), error.column());
         Problem::new(ProblemType::InvalidRequest, detail)
     })
 }
 
-fn unauthorized() -> Problem {
+pub(super) fn unauthorized() -> Problem {
     Problem::new(ProblemType::Unauthorized, "no runner has this token")
 }
 

@@ -60,7 +60,7 @@ impl Lifecycle {
     /// Whether the runner has accepted to end.
     async fn tell(&self, session: SessionId, id: RunnerId) -> bool {
         let runner = self.persist("ready_runner", || self.store.ready_runner(id)).await.ok().flatten();
-        let Some(ReadyRunner { address, secret, session: Some(record) }) = runner else { return false };
+        let Some(ReadyRunner { address, secret, session: Some(record), .. }) = runner else { return false };
         let Some(ended) = record.ended.filter(|_| record.id == session) else { return false };
         // Told twice at most: what does not answer then is destroyed.
         for _ in 0..2 {

@@ -149,7 +149,8 @@ impl Lifecycle {
         self.config.recordings.as_ref()
     }
 
-    /// Starts the reconciler, the pools' keeper, pruning, the recordings' sweep, the heartbeats' writer, and listening to the launcher, until shutdown.
+    /// Starts the reconciler, the pools' keeper, pruning, the recordings' sweep, and listening to heartbeats and to the
+    /// launcher, until shutdown.
     pub fn run(self: &Arc<Self>) {
         let lifecycle = Arc::clone(self);
         self.spawn(async move { lifecycle.keep_reconciling().await });
@@ -162,10 +163,8 @@ impl Lifecycle {
         }
         let lifecycle = Arc::clone(self);
         self.spawn(async move { lifecycle.listen_to_news().await });
-        // Not stopped by shutdown but told of it, so that it writes what it holds.
-        let (writer, token) =
-            (self.heartbeats.writer(Arc::clone(&self.store), &self.config.timing), self.shutdown.token());
-        self.shutdown.spawn(async move { writer.run(token).await });
+        // Not stopped by shutdown but told of it, so that it hears those that wait.
+        self.shutdown.spawn(Arc::clone(self).hear_heartbeats(self.shutdown.token()));
     }
 
     async fn keep_reconciling(self: Arc<Self>) {

@@ -2,6 +2,7 @@
 // everything that it should not have done.
 
 import assert from 'node:assert/strict';
+import { setTimeout as sleep } from 'node:timers/promises';
 
 const WAIT_MS = 30_000;
 /**
@@ -9,7 +10,10 @@ const WAIT_MS = 30_000;
  * the error comes first, that is all that is told of the reason.
  */
 const NETWORK_CHANGED = /ERR_NETWORK_CHANGED|interrupted by another navigation to "chrome-error:/;
+/** What it says to whoever asks while that page of the error is taking the other's place. */
+const BETWEEN_PAGES = /Not attached to an active page/;
 const LOADS = 5;
+const PAUSE_MS = 200;
 
 export class TerminalPage {
   /** Complaints: console errors, exceptions, violations of the content security policy. */
@@ -51,8 +55,10 @@ export class TerminalPage {
         await attempt();
         if (this.networkChanges === changes || left === 0) return;
       } catch (error) {
-        if (left === 0 || !NETWORK_CHANGED.test(error.message)) throw error;
+        const passes = NETWORK_CHANGED.test(error.message) || BETWEEN_PAGES.test(error.message);
+        if (left === 0 || !passes) throw error;
       }
+      await sleep(PAUSE_MS);
     }
   }
 
@@ -119,6 +125,6 @@ export async function until(ask, complaint) {
     const answer = await ask();
     if (answer) return answer;
     if (Date.now() > deadline) assert.fail(await complaint());
-    await new Promise((next) => setTimeout(next, 50));
+    await sleep(50);
   }
 }

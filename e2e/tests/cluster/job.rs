@@ -1,5 +1,6 @@
 //! The whole job: code from anywhere, a terminal with input and an exit code, a sandbox, and nothing left behind.
 
+use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -169,6 +170,42 @@ async fn looks_around(folders: &str, refused: &str) -> Result<()> {
             assert_eq!(line("variables"), "0");
             // Every start waits for it.
             assert_eq!(line("profile"), "/workspace/home/.local nothing was started");
+            Ok(())
+        })
+        .await
+}
+
+/// One module, packed as pip wants it.
+const WHEEL: &[(&str, &[u8])] = &[
+    ("greeting.py", b"print('hello from the cache')\n"),
+    ("greeting-1.0.dist-info/METADATA", b"Metadata-Version: 2.1\nName: greeting\nVersion: 1.0\n"),
+    ("greeting-1.0.dist-info/WHEEL", b"Wheel-Version: 1.0\nGenerator: a test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"),
+    (
+        "greeting-1.0.dist-info/RECORD",
+        b"greeting.py,,\ngreeting-1.0.dist-info/METADATA,,\ngreeting-1.0.dist-info/WHEEL,,\ngreeting-1.0.dist-info/RECORD,,\n",
+    ),
+];
+
+#[tokio::test]
+async fn an_install_takes_from_the_shared_caches_without_the_network_and_cannot_write_there() -> Result<()> {
+    let caches = tempfile::tempdir()?;
+    let wheels = caches.path().join("pip");
+    std::fs::create_dir(&wheels)?;
+    std::fs::write(wheels.join("greeting-1.0-py3-none-any.whl"), testkit::cluster::code::zip(WHEEL)?)?;
+    for folder in [caches.path(), &wheels] {
+        std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o777))?;
+    }
+    ClusterOptions::default()
+        .pod("volumes", json!([{ "name": "caches", "hostPath": { "path": caches.path() } }]))
+        .container("volumeMounts", json!([{ "name": "caches", "mountPath": "/caches", "readOnly": true }]))
+        .container("env", json!([{ "name": "CLISCALE_INSTALL_CACHES", "value": "/caches" }]))
+        .run(async |stack| {
+            let command = "python3 -m greeting; touch /caches/pip/other 2>&1; ls /caches/pip | wc -l; exec cat";
+            let mut request = stack.request(command);
+            request["install_cmd"] = json!("pip install --quiet --no-index greeting");
+            let mut client = open(&stack.create(request).await?).await?;
+            client.wait_for("hello from the cache", 3 * SOON).await?;
+            client.wait_for("Read-only file system\r\n1\r\n", SOON).await?;
             Ok(())
         })
         .await

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::str::FromStr;
 
 use deadpool_postgres::ClientWrapper;
+use futures_util::{StreamExt, TryStreamExt};
 use session::frames::Wire;
 use session::{Ended, RunnerId, SessionId, SessionSpec};
 use tokio_postgres::Row;
@@ -33,7 +34,9 @@ pub(super) async fn all<T>(
     read: impl Fn(&Row) -> Attempt<T>,
 ) -> Attempt<Vec<T>> {
     let statement = db.prepare_cached(sql).await?;
-    db.query(&statement, params).await?.iter().map(read).collect()
+    // Each is read as it comes: there may be many.
+    let rows = db.query_raw(&statement, params.iter().copied()).await?;
+    rows.map(|row| read(&row?)).try_collect().await
 }
 
 /// The first row of a query, if there is one.

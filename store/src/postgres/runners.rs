@@ -121,19 +121,22 @@ pub(super) fn open_secret(key: &SealKey, id: RunnerId, sealed: &[u8]) -> Attempt
         .map_err(|_| Failure::Corrupt("runners.secret", "holds no UTF-8".to_owned()))
 }
 
-/// What [`find_ready`] reads of the runner that is `$1`, with its session's row where it has one.
+/// What [`find_ready`] reads of the runners in `$1`, with their sessions' rows where they have one.
 static READY: LazyLock<String> = LazyLock::new(|| {
     format!(
-        "SELECT r.address, r.secret, {} FROM runners r LEFT JOIN sessions s ON s.runner_id = r.id \
-         WHERE r.id = $1 AND r.secret IS NOT NULL",
+        "SELECT r.id AS ready_id, r.address, r.secret, {} FROM runners r LEFT JOIN sessions s ON s.runner_id = r.id \
+         WHERE r.id = ANY ($1) AND r.secret IS NOT NULL",
         rows::session_of("s")
     )
 });
 
-pub(super) async fn find_ready(db: &Lease, id: RunnerId) -> Attempt<Option<ReadyRunner>> {
-    first(db, &READY, &[&uuid(id)], |row| {
+pub(super) async fn find_ready(db: &Lease, ids: &[RunnerId]) -> Attempt<Vec<ReadyRunner>> {
+    let ids: Vec<Uuid> = ids.iter().copied().map(uuid).collect();
+    rows::all(db, &READY, &[&ids], |row| {
+        let id = rows::id(row, "ready_id")?;
         let session: Option<SessionId> = rows::maybe_id(row, "id")?;
         Ok(ReadyRunner {
+            id,
             address: rows::column(row, "address")?,
             secret: open_secret(&db.key, id, rows::column(row, "secret")?)?,
             session: session.map(|_| rows::read_session(row)).transpose()?,

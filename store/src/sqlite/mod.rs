@@ -223,8 +223,11 @@ impl Store for SqliteStore {
         self.read("listing runners", |db, _| runners::list(db)).await
     }
 
-    async fn ready_runner(&self, id: RunnerId) -> Result<Option<ReadyRunner>> {
-        self.read("reading a runner's call", move |db, key| runners::find_ready(db, key, id)).await
+    async fn ready_runners(&self, ids: Vec<RunnerId>) -> Result<Vec<ReadyRunner>> {
+        self.read("reading runners' calls", move |db, key| {
+            ids.iter().filter_map(|&id| runners::find_ready(db, key, id).transpose()).collect()
+        })
+        .await
     }
 
     async fn set_runner_handle(&self, id: RunnerId, handle: String) -> Result<bool> {

@@ -117,6 +117,7 @@ pub(super) fn find_ready(db: &Connection, key: &SealKey, id: RunnerId) -> Attemp
         let session: Option<SessionId> = rows::maybe_word(row, "id")?;
         let sealed: Vec<u8> = row.get("secret")?;
         Ok(ReadyRunner {
+            id,
             address: row.get("address")?,
             secret: open_secret(key, id, &sealed)?,
             session: session.map(|_| rows::read_session(row)).transpose()?,

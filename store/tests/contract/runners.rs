@@ -116,6 +116,9 @@ pub async fn a_runner_is_ready_from_its_call_home_until_it_is_gone(db: &Database
 
     let idle = standby(&*db.store, after(3)).await;
     assert!(db.store.ready_runner(idle).await.unwrap().unwrap().session.is_none());
+    let several = db.store.ready_runners(vec![runner, idle, RunnerId::new()]).await.unwrap();
+    assert_eq!(several.iter().map(|ready| ready.id).collect::<Vec<_>>(), [idle]);
+    assert!(db.store.ready_runners(Vec::new()).await.unwrap().is_empty());
 }
 
 pub async fn a_runner_that_was_replaced_has_neither_a_secret_nor_a_session(db: &Database) {

@@ -100,6 +100,12 @@ impl ClusterOptions {
         self
     }
 
+    /// A field of that template's container.
+    pub fn container(mut self, field: &str, value: Value) -> Self {
+        self.template["spec"]["containers"][0][field] = value;
+        self
+    }
+
     /// A resource's limit, and what is asked for at least.
     pub fn limit(mut self, resource: &str, limit: &str, request: &str) -> Self {
         let resources = &mut self.template["spec"]["containers"][0]["resources"];

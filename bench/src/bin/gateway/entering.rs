@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use crate::Bench;
 use crate::subject::{Subject, enter};
 
-const CONNECTIONS: usize = 3_000;
+const CONNECTIONS: usize = 2_000;
 const AT_ONCE: usize = 32;
 const DATABASE: &str = "new connections: PostgreSQL's processor";
 

@@ -28,6 +28,7 @@ pub struct Installation {
     _server: Server,
     pub database: TestDatabase,
     pub session: SessionId,
+    store: PostgresStore,
     signer: Signer,
     jwks: SocketAddr,
     key_file: PathBuf,
@@ -41,10 +42,10 @@ impl Installation {
         std::fs::write(&key_file, SEAL_KEY)?;
         let config = PostgresConfig::new(database.url.parse()?);
         let store = PostgresStore::open(&config, SealKey::from_hex(SEAL_KEY)?, LIFETIME).await?;
-        let session = running_session(&store, backend).await?;
+        let session = running_session(&store, &backend.to_string(), "runner-secret-0123456789").await?;
         let signer = Signer::draw()?;
         let jwks = serve_keys(serde_json::to_string(&signer.jwks)?).await?;
-        Ok(Self { _server: server, database, session, signer, jwks, key_file })
+        Ok(Self { _server: server, database, session, store, signer, jwks, key_file })
     }
 
     /// The gateway, with this many tokens to enter with.
@@ -61,7 +62,7 @@ impl Installation {
         command.arg("--encryption-key-file").arg(&self.key_file);
         command.arg("--jwks-url").arg(format!("http://{}/", self.jwks)).arg("--max-connections=20000");
         let process = Running::start(&mut command)?;
-        let unused = RefCell::new(self.tokens(tokens).await?);
+        let unused = RefCell::new(self.tokens(self.session, tokens).await?);
         let entrance = Entrance::Tokens { session: self.session, unused };
         let mut subject = Subject { name: OURS.to_owned(), address, process: Some(process), entrance };
         subject.wait_until_it_listens().await?;
@@ -72,7 +73,7 @@ impl Installation {
     pub async fn provide(&self, subject: &Subject, count: usize) -> Result<()> {
         if let Entrance::Tokens { unused, .. } = &subject.entrance {
             let missing = count.saturating_sub(unused.borrow().len());
-            let tokens = self.tokens(missing).await?;
+            let tokens = self.tokens(self.session, missing).await?;
             unused.borrow_mut().extend(tokens);
         }
         Ok(())
@@ -83,11 +84,18 @@ impl Installation {
         bench::proc::secs_of_children("postgres")
     }
 
-    async fn tokens(&self, count: usize) -> Result<Vec<String>> {
+    /// The way in to another session, whose runner this is; for one connection.
+    pub async fn entrance(&self, address: &str, secret: &str) -> Result<Entrance> {
+        let session = running_session(&self.store, address, secret).await?;
+        let unused = RefCell::new(self.tokens(session, 1).await?);
+        Ok(Entrance::Tokens { session, unused })
+    }
+
+    async fn tokens(&self, session: SessionId, count: usize) -> Result<Vec<String>> {
         let now = Time::now();
         let (mut ids, mut tokens) = (Vec::with_capacity(count), Vec::with_capacity(count));
         for _ in 0..count {
-            let (jti, token) = self.signer.token(self.session)?;
+            let (jti, token) = self.signer.token(session)?;
             tokens.push(token);
             ids.push(jti);
         }
@@ -95,12 +103,12 @@ impl Installation {
         let expires = (now + LIFETIME).as_millisecond();
         let sql = "INSERT INTO tokens (jti, session_id, role, expires_at) \
                    SELECT unnest($1::text[]), $2::text::uuid, 'operator', $3::bigint";
-        client.execute(sql, &[&ids, &self.session.to_string(), &expires]).await?;
+        client.execute(sql, &[&ids, &session.to_string(), &expires]).await?;
         Ok(tokens)
     }
 }
 
-async fn running_session(store: &dyn Store, backend: SocketAddr) -> Result<SessionId> {
+async fn running_session(store: &dyn Store, address: &str, secret: &str) -> Result<SessionId> {
     let request = session::api::CreateSession {
         code_url: "https://github.com/o/r.git".into(),
         command: "sh".into(),
@@ -123,8 +131,8 @@ async fn running_session(store: &dyn Store, backend: SocketAddr) -> Result<Sessi
         placement: Placement::Runner(NewRunner { id: runner, boot_token }),
     };
     store.create_session(new, now).await?;
-    let secret = Secret::new("runner-secret-0123456789");
-    store.runner_ready(RunnerCall { id: runner, boot_token, secret, address: backend.to_string() }, now).await?;
+    let call = RunnerCall { id: runner, boot_token, secret: Secret::new(secret), address: address.to_owned() };
+    store.runner_ready(call, now).await?;
     store.advance(id, 1, Stage::Running, now).await?;
     let route = store.route(id).await?.context("the session")?;
     ensure!(route.address.is_some(), "the session has its runner");

@@ -11,6 +11,7 @@ mod installation;
 mod stalled;
 mod storm;
 mod subject;
+mod terminal;
 mod wire;
 
 use std::net::SocketAddr;
@@ -101,6 +102,9 @@ async fn run(Arguments { options, subjects: measured }: Arguments) -> Result<()>
     }
     if wants("bulk") {
         bulk::measure(&bench).await?;
+    }
+    if wants("terminal") {
+        terminal::measure(&bench).await?;
     }
     if wants("echo") {
         echo::measure(&bench).await?;

@@ -10,7 +10,7 @@ use crate::Bench;
 use crate::wire::Order;
 
 const READERS: usize = 16;
-const BYTES: u64 = 32 << 20;
+const BYTES: u64 = 16 << 20;
 const STALL: Duration = Duration::from_secs(2);
 
 pub async fn measure(bench: &Bench) -> Result<()> {

@@ -3,12 +3,12 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
+use bench::runner::Runner;
 use bench::{Goal, OURS, Row, percentile};
 
 use crate::Bench;
 use crate::peers::Peers;
-use crate::runner::Runner;
-use crate::socket::Socket;
+use bench::socket::Socket;
 
 const COMMAND: &str = "stty raw -echo; echo ready; exec cat";
 const KEYS: usize = 300;
@@ -24,7 +24,7 @@ pub async fn measure(bench: &Bench) -> Result<()> {
         for (index, name) in names.iter().enumerate() {
             let times = match peers.named(name) {
                 None => {
-                    let runner = Runner::start(bench).await?;
+                    let runner = Runner::start(&bench.program).await?;
                     runner.assign(COMMAND, None).await?;
                     let times = echoes(bench, &mut runner.attach()?, |socket| socket.send(b"0~"))?;
                     runner.process.stop()?;

@@ -4,11 +4,11 @@ use std::process::Command;
 use std::time::Instant;
 
 use anyhow::{Result, ensure};
+use bench::runner::Runner;
 use bench::{OURS, Row};
 use testkit::archive_server::{ArchiveServer, Reply};
 
 use crate::Bench;
-use crate::runner::Runner;
 
 /// Built when it runs, so that no line that shows the command is taken for its output.
 const COMMAND: &str = "printf 'no%s' nce";
@@ -20,7 +20,7 @@ pub async fn measure(bench: &Bench) -> Result<()> {
     let mut row = Row::new("first byte of a command after its assignment (tar.gz over loopback)", OURS, "ms");
     let mut shell = Row::new(row.measure.clone(), "bash -lc alone", "ms");
     for _ in 0..bench.options.size(4 * bench.options.runs(), 1) {
-        let runner = Runner::start(bench).await?;
+        let runner = Runner::start(&bench.program).await?;
         let began = Instant::now();
         runner.assign(COMMAND, Some(archive.as_str())).await?;
         runner.attach()?.read_until(OUTPUT)?;

@@ -8,16 +8,16 @@ use std::time::Instant;
 use anyhow::{Context, Result, ensure};
 use bench::pin::Running;
 use bench::proc::Usage;
+use bench::runner::Runner;
 use bench::{Goal, OURS, Row, machine};
 
 use crate::Bench;
 use crate::peers::{Peer, Peers};
-use crate::runner::Runner;
 
 const COMMAND: &str = "exec base64 /dev/zero";
 /// Read before anything is measured: by then the runner's memory and its file are as full as they become.
 const BEFORE: u64 = 80 << 20;
-const MEASURED: u64 = 200 << 20;
+const MEASURED: u64 = 120 << 20;
 
 pub async fn measure(bench: &Bench) -> Result<()> {
     let peers = if bench.alone { Peers::none() } else { Peers::find()? };
@@ -47,7 +47,7 @@ pub async fn measure(bench: &Bench) -> Result<()> {
 }
 
 async fn of_runner(bench: &Bench) -> Result<(f64, f64)> {
-    let runner = Runner::start(bench).await?;
+    let runner = Runner::start(&bench.program).await?;
     runner.assign(COMMAND, None).await?;
     let mut socket = runner.attach()?;
     let figures = flood(bench, runner.process.pid(), |bytes| socket.drain(bytes))?;

@@ -7,8 +7,6 @@ mod first_byte;
 mod flood;
 mod memory;
 mod peers;
-mod runner;
-mod socket;
 
 use std::path::PathBuf;
 

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use anyhow::Result;
 use bench::proc::Usage;
+use bench::runner::Runner;
 use bench::{Goal, OURS, Row};
 
 use crate::Bench;
-use crate::runner::Runner;
 
 /// After this long nothing of what was done before goes on.
 const SETTLED: Duration = Duration::from_secs(2);
@@ -16,7 +16,7 @@ pub async fn measure(bench: &Bench) -> Result<()> {
     let mut blank = Row::new("memory: blank and idle", OURS, "MiB").goal(Goal::at_most(6.0));
     let mut running = Row::new("memory: a session running", OURS, "MiB").goal(Goal::at_most(8.0));
     for _ in 0..bench.options.runs() {
-        let runner = Runner::start(bench).await?;
+        let runner = Runner::start(&bench.program).await?;
         let settled = bench.options.settle(SETTLED);
         tokio::time::sleep(settled).await;
         blank.samples.push(resident(&runner)?);

@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use bench::machine;
 use bench::pin::Running;
 
-use crate::socket::Socket;
+use bench::socket::Socket;
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/peers/terminals");
 const PYTHON: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/bench-terminado/bin/python3");

@@ -17,6 +17,10 @@ use bench::pin::{DRIVER, is_pinned, pin_self};
 use bench::{Options, Subjects};
 use clap::{Parser, Subcommand};
 
+/// As the controller has it that is measured.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[derive(Parser)]
 #[command(args_conflicts_with_subcommands = true)]
 struct Arguments {

@@ -5,6 +5,7 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+use session::frames::TTY_R1;
 
 /// RFC 6455, 1.3: any key does.
 const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
@@ -35,6 +36,13 @@ impl Socket {
             ensure!(reader.read_line(&mut line)? > 0, "the answer was cut");
         }
         Ok(Self(reader))
+    }
+
+    /// A client of our own protocol that has said its hello.
+    pub fn attach(address: &str, path: &str, headers: &[(&str, &str)]) -> Result<Self> {
+        let mut socket = Self::open(address, path, Some(TTY_R1), headers)?;
+        socket.send(br#"{"AuthToken":"","columns":80,"rows":24}"#)?;
+        Ok(socket)
     }
 
     /// A binary message, masked with zeros.

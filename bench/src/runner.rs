@@ -1,17 +1,16 @@
 //! A runner with a controller of its own.
 
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use bench::pin::Running;
-use session::frames::TTY_R1;
 use session::runner_api::{Assign, CLIENT_HEADER, FetchPolicy, ROLE_HEADER};
 use session::{AllowedHosts, SessionId, SessionSecrets, SessionSpec};
 use tempfile::TempDir;
 use testkit::fake_controller::FakeController;
 
-use crate::Bench;
+use crate::pin::Running;
 use crate::socket::Socket;
 
 pub struct Runner {
@@ -19,19 +18,19 @@ pub struct Runner {
     /// From its start until it had called home.
     pub boot: Duration,
     controller: FakeController,
-    address: String,
-    secret: String,
+    pub address: String,
+    pub secret: String,
     folder: TempDir,
 }
 
 impl Runner {
-    pub async fn start(bench: &Bench) -> Result<Self> {
+    pub async fn start(program: &Path) -> Result<Self> {
         let controller = FakeController::start().await?;
         let folder = tempfile::tempdir()?;
         for name in ["code", "workspace", "home"] {
             std::fs::create_dir(folder.path().join(name))?;
         }
-        let mut command = Command::new(&bench.program);
+        let mut command = Command::new(program);
         command.args(["--controller-url", &controller.url(), "--runner-id", &controller.runner().to_string()]);
         // No heartbeat falls into a measurement.
         command.args(["--listen", "127.0.0.1:0", "--heartbeat-secs", "3600"]);
@@ -81,10 +80,13 @@ impl Runner {
 
     /// An operator that has said its hello.
     pub fn attach(&self) -> Result<Socket> {
+        self.attach_at(&self.address)
+    }
+
+    /// The same at a proxy that passes on what it is sent.
+    pub fn attach_at(&self, address: &str) -> Result<Socket> {
         let bearer = format!("Bearer {}", self.secret);
         let headers = [("Authorization", bearer.as_str()), (ROLE_HEADER, "operator"), (CLIENT_HEADER, "bench")];
-        let mut socket = Socket::open(&self.address, "/ws", Some(TTY_R1), &headers)?;
-        socket.send(br#"{"AuthToken":"","columns":80,"rows":24}"#)?;
-        Ok(socket)
+        Socket::attach(address, "/ws", &headers)
     }
 }
