@@ -141,9 +141,7 @@ pub trait Store: Send + Sync + 'static {
     async fn runners(&self) -> Result<Vec<RunnerRecord>>;
     /// All that a call to or from a runner needs, in one read; `None` before it called home and after it is gone, and for
     /// fixed backends.
-    async fn ready_runner(&self, id: RunnerId) -> Result<Option<ReadyRunner>> {
-        Ok(self.ready_runners(vec![id]).await?.pop())
-    }
+    async fn ready_runner(&self, id: RunnerId) -> Result<Option<ReadyRunner>>;
     /// Those of several runners that are ready, in any order.
     async fn ready_runners(&self, ids: Vec<RunnerId>) -> Result<Vec<ReadyRunner>>;
     /// Keeps the launcher's own note about a runner (a process id, a Job's name). Answers whether the runner is wanted

@@ -14,8 +14,6 @@ const FONT = 'ui-monospace, SFMono-Regular, Menlo, Consolas, "DejaVu Sans Mono",
 const MIN_FONT_PX = 3;
 const SCALING_LOOKS = 6;
 const CAN = '\x18';
-/** What xterm.js is given at once, since it looks at the clock between two writes only: a few milliseconds of work. */
-const PIECE = 64 * 1024;
 /** xterm.js gives them as it gives typed text. */
 const MOUSE_REPORT = /^\x1b\[[<M]/;
 
@@ -114,13 +112,10 @@ export class TerminalView {
 
   private put(bytes: Uint8Array | string, replay: boolean, parsed: () => void): void {
     this.pending.push(replay);
-    const done = () => {
+    this.term.write(bytes, () => {
       this.pending.shift();
       parsed();
-    };
-    let at = 0;
-    for (; at + PIECE < bytes.length; at += PIECE) this.term.write(bytes.slice(at, at + PIECE));
-    this.term.write(at === 0 ? bytes : bytes.slice(at), done);
+    });
   }
 
   /** Does something at its place in the stream: behind what has been written so far, before what comes next. */

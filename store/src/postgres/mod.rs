@@ -236,8 +236,12 @@ impl Store for PostgresStore {
         self.database.read("listing runners", (), |db, ()| Box::pin(runners::list(db))).await
     }
 
+    async fn ready_runner(&self, id: RunnerId) -> Result<Option<ReadyRunner>> {
+        self.database.read("reading a runner's call", id, |db, &id| Box::pin(runners::find_ready(db, id))).await
+    }
+
     async fn ready_runners(&self, ids: Vec<RunnerId>) -> Result<Vec<ReadyRunner>> {
-        self.database.read("reading runners' calls", ids, |db, ids| Box::pin(runners::find_ready(db, ids))).await
+        self.database.read("reading runners' calls", ids, |db, ids| Box::pin(runners::find_all_ready(db, ids))).await
     }
 
     async fn set_runner_handle(&self, id: RunnerId, handle: String) -> Result<bool> {

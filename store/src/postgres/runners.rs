@@ -5,6 +5,7 @@
 use std::sync::LazyLock;
 
 use session::{RunnerId, Secret, SessionId, SessionSecrets, Stage};
+use tokio_postgres::Row;
 use uuid::Uuid;
 
 use super::create::sessions_row;
@@ -121,28 +122,46 @@ pub(super) fn open_secret(key: &SealKey, id: RunnerId, sealed: &[u8]) -> Attempt
         .map_err(|_| Failure::Corrupt("runners.secret", "holds no UTF-8".to_owned()))
 }
 
-/// What [`find_ready`] reads of the runners in `$1`, with their sessions' rows where they have one.
-static READY: LazyLock<String> = LazyLock::new(|| {
+/// What is read of a runner that is ready, with its session's row where it has one.
+static READY: LazyLock<String> =
+    LazyLock::new(|| format!("SELECT r.id AS ready_id, r.address, r.secret, {}", rows::session_of("s")));
+
+static FIND_READY: LazyLock<String> = LazyLock::new(|| {
     format!(
-        "SELECT r.id AS ready_id, r.address, r.secret, {} FROM runners r LEFT JOIN sessions s ON s.runner_id = r.id \
-         WHERE r.id = ANY ($1) AND r.secret IS NOT NULL",
-        rows::session_of("s")
+        "{} FROM runners r LEFT JOIN sessions s ON s.runner_id = r.id WHERE r.id = $1 AND r.secret IS NOT NULL",
+        *READY
     )
 });
 
-pub(super) async fn find_ready(db: &Lease, ids: &[RunnerId]) -> Attempt<Vec<ReadyRunner>> {
+/// Each is looked up by itself: whatever the planner knows of the tables, and whenever, it cannot come to read all of
+/// them.
+static FIND_ALL_READY: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "{} FROM unnest($1::uuid[]) AS wanted (id) \
+         CROSS JOIN LATERAL (SELECT * FROM runners WHERE id = wanted.id AND secret IS NOT NULL LIMIT 1) r \
+         LEFT JOIN LATERAL (SELECT * FROM sessions WHERE runner_id = r.id LIMIT 1) s ON TRUE",
+        *READY
+    )
+});
+
+pub(super) async fn find_ready(db: &Lease, id: RunnerId) -> Attempt<Option<ReadyRunner>> {
+    first(db, &FIND_READY, &[&uuid(id)], |row| read_ready(db, row)).await
+}
+
+pub(super) async fn find_all_ready(db: &Lease, ids: &[RunnerId]) -> Attempt<Vec<ReadyRunner>> {
     let ids: Vec<Uuid> = ids.iter().copied().map(uuid).collect();
-    rows::all(db, &READY, &[&ids], |row| {
-        let id = rows::id(row, "ready_id")?;
-        let session: Option<SessionId> = rows::maybe_id(row, "id")?;
-        Ok(ReadyRunner {
-            id,
-            address: rows::column(row, "address")?,
-            secret: open_secret(&db.key, id, rows::column(row, "secret")?)?,
-            session: session.map(|_| rows::read_session(row)).transpose()?,
-        })
+    rows::all(db, &FIND_ALL_READY, &[&ids], |row| read_ready(db, row)).await
+}
+
+fn read_ready(db: &Lease, row: &Row) -> Attempt<ReadyRunner> {
+    let id = rows::id(row, "ready_id")?;
+    let session: Option<SessionId> = rows::maybe_id(row, "id")?;
+    Ok(ReadyRunner {
+        id,
+        address: rows::column(row, "address")?,
+        secret: open_secret(&db.key, id, rows::column(row, "secret")?)?,
+        session: session.map(|_| rows::read_session(row)).transpose()?,
     })
-    .await
 }
 
 pub(super) async fn set_handle(db: &Lease, id: RunnerId, handle: &str) -> Attempt<bool> {

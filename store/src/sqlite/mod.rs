@@ -223,6 +223,10 @@ impl Store for SqliteStore {
         self.read("listing runners", |db, _| runners::list(db)).await
     }
 
+    async fn ready_runner(&self, id: RunnerId) -> Result<Option<ReadyRunner>> {
+        self.read("reading a runner's call", move |db, key| runners::find_ready(db, key, id)).await
+    }
+
     async fn ready_runners(&self, ids: Vec<RunnerId>) -> Result<Vec<ReadyRunner>> {
         self.read("reading runners' calls", move |db, key| {
             ids.iter().filter_map(|&id| runners::find_ready(db, key, id).transpose()).collect()

@@ -12,7 +12,7 @@ use crate::Bench;
 use crate::subject::Subject;
 use crate::wire::Order;
 
-const BYTES: u64 = 1 << 29;
+const BYTES: u64 = 1 << 28;
 const BUFFER: usize = 256 << 10;
 const GB: f64 = 1e9;
 

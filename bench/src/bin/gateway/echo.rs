@@ -19,8 +19,8 @@ const TYPISTS: usize = 50;
 
 pub async fn measure(bench: &Bench) -> Result<()> {
     for (name, typists, keys, pause) in [
-        ("echo, 1 connection", 1, bench.options.size(1000, 20), Duration::from_millis(1)),
-        ("echo, 50 connections", TYPISTS, bench.options.size(40, 2), PAUSE),
+        ("echo, 1 connection", 1, bench.options.size(700, 20), Duration::from_millis(1)),
+        ("echo, 50 connections", TYPISTS, bench.options.size(30, 2), PAUSE),
     ] {
         let mut medians = bench.rows(&format!("{name}: p50"), "us");
         let mut tails = bench.rows(&format!("{name}: p99"), "us");

@@ -12,9 +12,9 @@ use crate::Bench;
 use crate::subject::{Peers, Subject};
 
 const COMMAND: &str = "exec base64 /dev/zero";
-/// Read before anything is measured: by then the runner's memory and its file are as full as they become.
-const BEFORE: u64 = 80 << 20;
-const MEASURED: u64 = 120 << 20;
+/// Read before anything is measured: by then the runner's memory is as full as it becomes.
+const BEFORE: u64 = 40 << 20;
+const MEASURED: u64 = 60 << 20;
 
 pub async fn measure(bench: &Bench) -> Result<()> {
     let program = std::env::current_exe()?.with_file_name("cliscale-runner");

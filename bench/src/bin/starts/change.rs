@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use crate::fleet::Fleet;
 use crate::installation::{Creator, Installation, Spent};
 
-const CHANGES: usize = 300;
+const CHANGES: usize = 200;
 
 /// Makes changes, one after the other, and waits until nothing is left of them. Answers what each has cost beyond what a
 /// second costs anyway.
