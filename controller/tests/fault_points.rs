@@ -5,6 +5,7 @@
 mod lifecycle_world;
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use controller::fault::Point;
 use lifecycle_world::World;
@@ -38,7 +39,8 @@ impl<S: tracing::Subscriber> Layer<S> for Passed {
 async fn one_start_and_end_pass_every_place_in_its_order() {
     let passed = Passed::default();
     let _guard = tracing::subscriber::set_default(tracing_subscriber::registry().with(passed.clone()));
-    let world = World::new([]).await;
+    // A reconciler that looks between an assignment and the runner's first report assigns again, as it must.
+    let world = World::with([], |config| config.timing.reconcile_every = Duration::from_secs(60)).await;
     let session = world.create().await;
     world.assigned(session.id).await;
     world.lifecycle.end(session.id, Ended::because(EndReason::Cancelled, "enough")).await.unwrap();

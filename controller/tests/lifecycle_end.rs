@@ -197,6 +197,19 @@ async fn heartbeats_that_come_together_are_each_answered_for_themselves() {
 }
 
 #[tokio::test]
+async fn a_row_that_cannot_be_read_is_not_the_trouble_of_those_who_come_with_it() {
+    let world = World::with([], |config| config.timing.heartbeat_flush = Duration::from_millis(500)).await;
+    let (one, other) = (world.create().await, world.create().await);
+    let (runner, spoilt) = (world.assigned(one.id).await, world.assigned(other.id).await);
+    world.tamper(&format!("UPDATE runners SET secret = X'00' WHERE id = '{}'", spoilt.id));
+    let beat = |session: SessionId| json!({"session": session, "epoch": 1, "operators": 1, "quiet_ms": 0});
+    let seen = world.row(runner.id).await.seen_at;
+    let answers = tokio::join!(spoilt.post("heartbeat", beat(other.id)), runner.post("heartbeat", beat(one.id)));
+    assert_eq!(answers, (StatusCode::INTERNAL_SERVER_ERROR, StatusCode::NO_CONTENT));
+    assert!(world.row(runner.id).await.seen_at > seen);
+}
+
+#[tokio::test]
 async fn what_is_malformed_is_refused_and_what_is_unauthorised_is_not_even_read() {
     let world = World::with([], patient).await;
     let session = world.create().await;

@@ -25,7 +25,7 @@ use crate::recording::Taking;
 
 /// A report's largest part is the sentence about the end.
 const MAX_BODY: usize = 64 * 1024;
-/// Some of these wait at a time.
+/// Hundreds of these may wait at a time.
 const MAX_HEARTBEAT: usize = 1024;
 /// Characters of that sentence which are kept.
 const MAX_MESSAGE: usize = 1000;

@@ -47,10 +47,11 @@ impl Heartbeats {
     /// Waits until the database has it.
     pub async fn take(&self, runner: RunnerId, secret: Secret, body: Bytes) -> Answer<StatusCode> {
         let (answer, answered) = oneshot::channel();
-        let busy = || Problem::new(ProblemType::Unavailable, "too many heartbeats wait to be noted").retry_after(2);
-        self.calls.try_send(Call { runner, secret, body, answer }).map_err(|_| busy())?;
+        let unavailable =
+            || Problem::new(ProblemType::Unavailable, "heartbeats cannot be noted just now").retry_after(2);
+        self.calls.try_send(Call { runner, secret, body, answer }).map_err(|_| unavailable())?;
         // Nobody answers what came after the last batch of a stop.
-        answered.await.unwrap_or_else(|_| Err(busy()))?;
+        answered.await.unwrap_or_else(|_| Err(unavailable()))?;
         Ok(StatusCode::NO_CONTENT)
     }
 }
@@ -82,11 +83,15 @@ impl Lifecycle {
     }
 
     async fn hear(self: &Arc<Self>, batch: Vec<Call>) {
+        // A stop waits for no database where nobody waits for an answer.
+        if batch.is_empty() {
+            return;
+        }
         let runners = batch.iter().map(|call| call.runner).collect();
         match self.store.ready_runners(runners).await {
             Ok(ready) => self.note_beats(batch, ready).await,
             // A row that cannot be read is not everybody's trouble.
-            Err(StoreError::Database(_)) if batch.len() > 1 => {
+            Err(error) if batch.len() > 1 && !matches!(error, StoreError::Unavailable(_)) => {
                 for call in batch {
                     match self.store.ready_runners(vec![call.runner]).await {
                         Ok(ready) => self.note_beats(vec![call], ready).await,

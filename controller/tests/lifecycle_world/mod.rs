@@ -244,6 +244,12 @@ impl World {
         if there { std::fs::rename(away, path) } else { std::fs::rename(path, away) }.unwrap();
     }
 
+    /// Changes what the database has, as no server would.
+    pub fn tamper(&self, statement: &str) {
+        let file = self.dir.as_ref().unwrap().path().join("test.db");
+        rusqlite::Connection::open(file).unwrap().execute_batch(statement).unwrap();
+    }
+
     /// Stops as a server does; false when something did not stop.
     pub async fn stop(&self) -> bool {
         self.shutdown.finish(Duration::from_secs(10)).await
