@@ -1,9 +1,13 @@
 //! What a process and its descendants have used, as the kernel accounts for it.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result};
+use nix::time::{clock_getcpuclockid, clock_gettime};
+use nix::unistd::Pid;
 use procfs::process::{Process, all_processes};
 
-/// Resident memory in KiB, and processor time in seconds (user and system, to 10 ms).
+/// Resident memory in KiB, and processor time in seconds, user and system.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Usage {
     pub resident_kib: f64,
@@ -14,11 +18,11 @@ impl Usage {
     /// Of this process alone.
     pub fn of(pid: i32) -> Result<Self> {
         let process = Process::new(pid).with_context(|| format!("no process {pid}"))?;
-        let stat = process.stat()?;
         // The statistics lag behind by a batch per thread; the status file does not.
         let resident_kib = process.status()?.vmrss.unwrap_or(0) as f64;
-        let ticks = (stat.utime + stat.stime) as f64;
-        Ok(Self { resident_kib, cpu_secs: ticks / procfs::ticks_per_second() as f64 })
+        // To the nanosecond; the statistics have it in ticks of 10 ms.
+        let cpu = Duration::from(clock_gettime(clock_getcpuclockid(Pid::from_raw(pid))?)?);
+        Ok(Self { resident_kib, cpu_secs: cpu.as_secs_f64() })
     }
 
     /// Of this process and everything that it started and that is still there.

@@ -8,10 +8,13 @@ use anyhow::{Result, ensure};
 use session::runner_api::{Assign, CLIENT_HEADER, FetchPolicy, ROLE_HEADER};
 use session::{AllowedHosts, SessionId, SessionSecrets, SessionSpec};
 use tempfile::TempDir;
-use testkit::fake_controller::FakeController;
+use testkit::fake_controller::{FakeController, spec};
 
 use crate::pin::Running;
 use crate::socket::Socket;
+
+/// A terminal that says as much as it can.
+pub const FLOOD: &str = "exec base64 /dev/zero";
 
 pub struct Runner {
     pub process: Running,
@@ -24,7 +27,12 @@ pub struct Runner {
 }
 
 impl Runner {
+    /// One whose heartbeats fall into no measurement.
     pub async fn start(program: &Path) -> Result<Self> {
+        Self::start_beating(program, Duration::from_secs(3600)).await
+    }
+
+    pub async fn start_beating(program: &Path, every: Duration) -> Result<Self> {
         let controller = FakeController::start().await?;
         let folder = tempfile::tempdir()?;
         for name in ["code", "workspace", "home"] {
@@ -32,8 +40,7 @@ impl Runner {
         }
         let mut command = Command::new(program);
         command.args(["--controller-url", &controller.url(), "--runner-id", &controller.runner().to_string()]);
-        // No heartbeat falls into a measurement.
-        command.args(["--listen", "127.0.0.1:0", "--heartbeat-secs", "3600"]);
+        command.args(["--listen", "127.0.0.1:0", "--heartbeat-secs", &every.as_secs().to_string()]);
         command.arg("--workspace").arg(folder.path().join("workspace")).arg("--home").arg(folder.path().join("home"));
         command.env("CLISCALE_BOOT_TOKEN", controller.boot_token()).stdin(Stdio::null()).stderr(Stdio::null());
         let began = Instant::now();
@@ -47,22 +54,8 @@ impl Runner {
     /// Assigns a command, with the code at `code_url` or in an empty folder.
     pub async fn assign(&self, command: &str, code_url: Option<&str>) -> Result<()> {
         let folder = self.folder.path().join("code");
-        let spec = SessionSpec {
-            code_url: code_url.map_or_else(|| folder.display().to_string(), str::to_owned),
-            command: command.to_owned(),
-            install_cmd: None,
-            checksum_sha256: None,
-            labels: Default::default(),
-            cols: 80,
-            rows: 24,
-            ttl_secs: 3600,
-            idle_secs: 900,
-            in_place: code_url.is_none(),
-            share: true,
-            max_ttl_secs: 86_400,
-            record: Default::default(),
-            template: session::spec::DEFAULT_TEMPLATE.to_owned(),
-        };
+        let code = code_url.map_or_else(|| folder.display().to_string(), str::to_owned);
+        let spec = SessionSpec { in_place: code_url.is_none(), ..spec(code, command) };
         let assign = Assign {
             session: SessionId::new(),
             epoch: 1,

@@ -7,7 +7,7 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use service::Problem;
 use session::frames::{Tickets, Wire};
 use session::{Claims, ClientId, ProblemType, Role, Secret, SessionId};
-use store::{Digest, Entrance, NewTicket, Route, Store, TicketOutcome, Time};
+use store::{Digest, Entrance, NewTicket, Return, Route, Store, TicketOutcome, Time};
 
 use crate::handshake::{Offers, TICKET_BYTES};
 use crate::token::{TokenFault, TokenVerifier};
@@ -70,6 +70,12 @@ impl Admission {
             }
             None => None,
         };
+        // Who comes back, as everybody does at once when another gateway is gone, is let in in one round trip.
+        if let (true, None | Some(Err(_)), Some(ticket)) = (offers.tty_r1, &claims, &offers.ticket) {
+            // Who came with both is told about the token: that is the link that was opened.
+            let refusal = claims.and_then(Result::err);
+            return self.enter_by_ticket(ticket.expose(), session).await.map_err(|error| refusal.unwrap_or(error));
+        }
         let route = match &claims {
             Some(Ok(claims)) if offers.tty_r1 => match self.enter_at_once(claims, offers.own_ticket.as_ref()).await? {
                 Attempt::Admitted(admitted) => return Ok(admitted),
@@ -91,11 +97,9 @@ impl Admission {
             None => None,
         };
         match &offers.ticket {
-            Some(ticket) if wire == Wire::TtyR1 => match self.enter_by_ticket(ticket.expose(), route).await {
-                Ok(admitted) => Ok(admitted),
-                // Who came with both is told about the token: that is the link that was opened.
-                Err(ticket_refusal) => Err(refusal.unwrap_or(ticket_refusal)),
-            },
+            Some(ticket) if wire == Wire::TtyR1 => {
+                self.enter_by_ticket(ticket.expose(), session).await.map_err(|error| refusal.unwrap_or(error))
+            }
             _ => Err(refusal.unwrap_or_else(|| explain(ProblemType::TokenMissing))),
         }
     }
@@ -157,11 +161,13 @@ impl Admission {
         }
     }
 
-    async fn enter_by_ticket(&self, ticket: &str, route: Route) -> Result<Admitted, Problem> {
+    async fn enter_by_ticket(&self, ticket: &str, session: SessionId) -> Result<Admitted, Problem> {
         // The store keeps the predecessor's client; this one is not used.
         let (tickets, successor) = draw_tickets(ClientId::new(), None)?;
         let presented = Digest::of(ticket.as_bytes());
-        match self.store.redeem_ticket(presented, route.session, successor, Time::now()).await? {
+        let returned = self.store.redeem_ticket(presented, session, successor, Time::now()).await?;
+        let Return { route, outcome } = returned.ok_or_else(session_unknown)?;
+        match outcome {
             TicketOutcome::Redeemed { role, client } => {
                 Ok(Admitted { entry: Entry::Ticket, role, client, wire: Wire::TtyR1, tickets: Some(tickets), route })
             }

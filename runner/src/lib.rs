@@ -45,6 +45,7 @@ pub mod settings;
 pub mod shield;
 pub mod signals;
 pub mod terminal;
+pub mod text;
 pub mod tree;
 pub mod viewer;
 
@@ -58,6 +59,9 @@ const RECORDING_LIMIT: Duration = Duration::from_secs(60);
 const STOPPED_LIMIT: Duration = Duration::from_secs(10);
 /// How long both are tried when the launcher is gone, and most likely the controller with it.
 const ORPHAN_LIMIT: Duration = Duration::from_secs(1);
+
+/// How long a blank runner waits for its session before it is taken for a standby.
+const STANDBY_AFTER: Duration = Duration::from_secs(1);
 
 /// What ends a runner from outside of its session.
 struct Outside {
@@ -153,6 +157,7 @@ async fn wait_for_session(
     tokio::select! {
         session = &mut *assigned => session.ok(),
         () = outside.any() => None,
+        () = stand_by() => None,
         () = tokio::time::sleep(max_idle) => {
             tracing::info!("never assigned");
             // An assignment that arrives at this moment is either taken or refused, never lost.
@@ -160,6 +165,15 @@ async fn wait_for_session(
             assigned.try_recv().ok()
         }
     }
+}
+
+/// A standby has resident what it needs to wait; a cold start has its session before this does anything.
+async fn stand_by() {
+    tokio::time::sleep(STANDBY_AFTER).await;
+    if let Err(error) = text::forget() {
+        tracing::debug!(%error, "what only the start needed stays resident");
+    }
+    std::future::pending().await
 }
 
 async fn serve_session(

@@ -30,6 +30,13 @@ pub struct Entrance {
     pub role: Option<Role>,
 }
 
+/// The session that somebody came back to with a ticket.
+#[derive(Debug, Clone)]
+pub struct Return {
+    pub route: Route,
+    pub outcome: TicketOutcome,
+}
+
 /// How a ticket was taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TicketOutcome {

@@ -18,7 +18,7 @@ use session::state::Ended;
 use session::{ApiKeyId, RunnerId, SessionId, Stage};
 use tokio::sync::broadcast;
 
-pub use access::{ApiKey, AuditEntry, Entrance, NewApiKey, NewTicket, NewToken, TicketOutcome};
+pub use access::{ApiKey, AuditEntry, Entrance, NewApiKey, NewTicket, NewToken, Return, TicketOutcome};
 pub use pools::{Hold, PoolRecord, PoolTarget, Refill, Retired};
 pub use records::{Filter, Pruned, Retention, Route, RunnerRecord, RunnerState, SessionRecord};
 pub use runners::{Assignment, Beat, NewRunner, ReadyOutcome, ReadyRunner, Replacement, RunnerCall};
@@ -106,16 +106,16 @@ pub trait Store: Send + Sync + 'static {
     /// session's backend speaks `tty.r1`, and left as it is where it speaks anything else, in front of which not every
     /// token may enter. `None`: there is no such session.
     async fn enter(&self, jti: &str, session: SessionId, ticket: NewTicket, now: Time) -> Result<Option<Entrance>>;
-    /// Redeems a resume ticket for its successor, in one transaction. A superseded ticket stays good for 60 s or until
-    /// its successor is used, and being redeemed again replaces the successor that was not used. One presented after its
-    /// successor was used ends its family.
+    /// [`Store::route`], and a resume ticket redeemed for its successor, in one transaction. A superseded ticket stays good
+    /// for 60 s or until its successor is used, and being redeemed again replaces the successor that was not used. One
+    /// presented after its successor was used ends its family. `None`: there is no such session.
     async fn redeem_ticket(
         &self,
         ticket: Digest,
         session: SessionId,
         successor: NewTicket,
         now: Time,
-    ) -> Result<TicketOutcome>;
+    ) -> Result<Option<Return>>;
     /// Whom a page token speaks for.
     async fn page_token(&self, token: Digest, session: SessionId) -> Result<Option<session::Role>>;
     /// What a gateway needs to know of a session.

@@ -15,10 +15,31 @@ use http::{HeaderMap, StatusCode, header};
 use serde::{Deserialize, Serialize};
 use session::recording::MAX_CHUNK;
 use session::runner_api::{Assign, End, Heartbeat, MoveDeadline, Ready, StageReport};
-use session::{EndReason, Ended, RunnerId, SessionId, Stage};
+use session::spec::DEFAULT_TEMPLATE;
+use session::{EndReason, Ended, RunnerId, SessionId, SessionSpec, Stage};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+
+/// A session with the API's defaults.
+pub fn spec(code_url: impl Into<String>, command: impl Into<String>) -> SessionSpec {
+    SessionSpec {
+        code_url: code_url.into(),
+        command: command.into(),
+        install_cmd: None,
+        checksum_sha256: None,
+        labels: BTreeMap::new(),
+        cols: 80,
+        rows: 24,
+        ttl_secs: 3600,
+        idle_secs: 900,
+        in_place: false,
+        share: true,
+        max_ttl_secs: 86_400,
+        record: Default::default(),
+        template: DEFAULT_TEMPLATE.to_owned(),
+    }
+}
 
 /// Everything that the runner has said so far.
 #[derive(Debug, Clone, Default)]

@@ -23,6 +23,7 @@ use session::{ApiKeyId, EndReason, Ended, RunnerId, Secret, SessionId, SessionSe
 use store::sqlite::SqliteStore;
 use store::{Creation, NewSession, NewToken, Placement, RunnerRecord, SealKey, SessionRecord, Store, Time};
 use tempfile::TempDir;
+use testkit::fake_controller::spec;
 use tokio::net::TcpListener;
 use tokio::sync::broadcast;
 
@@ -363,22 +364,7 @@ pub async fn commit(store: &SqliteStore, placement: Placement, at: Time, ttl: i6
     secrets.env.insert("KEY".to_owned(), Secret::new("value"));
     let new = NewSession {
         id: SessionId::new(),
-        spec: SessionSpec {
-            code_url: "https://code.example/a.zip".to_owned(),
-            command: "true".to_owned(),
-            install_cmd: None,
-            checksum_sha256: None,
-            labels: Default::default(),
-            cols: 80,
-            rows: 24,
-            ttl_secs: ttl.unsigned_abs(),
-            idle_secs: 1,
-            in_place: false,
-            share: true,
-            max_ttl_secs: 86_400,
-            record: Default::default(),
-            template: "default".to_owned(),
-        },
+        spec: SessionSpec { ttl_secs: ttl.unsigned_abs(), idle_secs: 1, ..spec("https://code.example/a.zip", "true") },
         secrets,
         api_key: ApiKeyId::new(),
         expires_at: at + SignedDuration::from_secs(ttl),

@@ -19,7 +19,7 @@ use session::frames::{TTY, TTY_R1};
 use session::runner_api::{Assign, CLIENT_HEADER, FetchPolicy, ROLE_HEADER};
 use session::{AllowedHosts, Ended, SessionId, SessionSecrets, SessionSpec};
 use tempfile::TempDir;
-use testkit::fake_controller::FakeController;
+use testkit::fake_controller::{self, FakeController};
 use testkit::terminal_client::TerminalClient;
 
 /// Long enough for a machine that does much else.
@@ -81,22 +81,7 @@ impl Rig {
     }
 
     pub fn spec(&self, command: &str) -> SessionSpec {
-        SessionSpec {
-            code_url: self.code().to_str().unwrap().to_owned(),
-            command: command.to_owned(),
-            install_cmd: None,
-            checksum_sha256: None,
-            labels: Default::default(),
-            cols: 80,
-            rows: 24,
-            ttl_secs: 3600,
-            idle_secs: 900,
-            in_place: false,
-            share: true,
-            max_ttl_secs: 86_400,
-            record: Default::default(),
-            template: "default".to_owned(),
-        }
+        fake_controller::spec(self.code().to_str().unwrap(), command)
     }
 
     pub fn assignment(&self, spec: SessionSpec) -> Assign {

@@ -5,7 +5,6 @@
 
 use std::sync::LazyLock;
 
-use futures_util::future::join3;
 use session::SessionId;
 use session::frames::Wire;
 use tokio_postgres::Row;
@@ -125,8 +124,6 @@ static CREATE: LazyLock<String> = LazyLock::new(|| {
     )
 });
 
-/// Where there is something to be counted, the statement stands between BEGIN with its locks and COMMIT. They are sent
-/// together and in this order, so that nobody who waits for a lock waits for the way to us and back.
 async fn try_to_create(db: &Lease, new: &NewSession, now: Time) -> Attempt<(Found, Option<Creation>)> {
     let spec =
         serde_json::to_string(&new.spec).map_err(|error| Failure::Corrupt("sessions.spec", error.to_string()))?;
@@ -171,20 +168,7 @@ async fn try_to_create(db: &Lease, new: &NewSession, now: Time) -> Attempt<(Foun
         &new.max_sessions.map(i64::from),
         &rate.is_some_and(|rate| rate.per_minute == 0),
     ];
-    let locks = locks(new);
-    let rows = if locks.is_empty() {
-        db.query(&statement, &params).await?
-    } else {
-        // `join3` begins with the first, and each is sent when it begins.
-        let begin = locks.after("BEGIN ISOLATION LEVEL READ COMMITTED");
-        let (begun, created, committed) =
-            join3(db.batch_execute(&begin), db.query(&statement, &params), db.batch_execute("COMMIT")).await;
-        // After a failure, the server refuses what comes next and takes COMMIT for ROLLBACK.
-        begun?;
-        let created = created?;
-        committed?;
-        created
-    };
+    let rows = locks(new).query(db, &statement, &params).await?;
     let row = rows.first().ok_or_else(|| Failure::Corrupt("sessions", "no answer to a creation".to_owned()))?;
     let active: Option<i64> = rows::column(row, "active")?;
     let found = Found {

@@ -3,6 +3,12 @@
 //! Each is held until its transaction ends. A transaction that takes several takes them in the order in which they are
 //! listed here, and before any row lock, so that no two can wait for each other.
 
+use futures_util::future::join3;
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{Row, Statement};
+
+use super::failure::Attempt;
+use super::lease::Lease;
 use crate::Digest;
 
 #[derive(Debug, Clone, Copy)]
@@ -35,14 +41,33 @@ impl Locks {
         self
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
     /// `begin`, and waiting for one after the other: one round trip, and nobody is waited for where it fails.
     pub(super) fn after(&self, begin: &str) -> String {
         let waits = self.0.iter().map(|key| format!("; SELECT pg_advisory_xact_lock({key})"));
         std::iter::once(begin.to_owned()).chain(waits).collect()
+    }
+
+    /// A statement that sees all that the locks' holders before it committed. It stands between BEGIN with the locks and
+    /// COMMIT. They are sent together and in this order, so that nobody who waits for a lock waits for the way to us and
+    /// back.
+    pub(super) async fn query(
+        &self,
+        db: &Lease,
+        statement: &Statement,
+        params: &[&(dyn ToSql + Sync)],
+    ) -> Attempt<Vec<Row>> {
+        if self.0.is_empty() {
+            return Ok(db.query(statement, params).await?);
+        }
+        // `join3` begins with the first, and each is sent when it begins.
+        let begin = self.after("BEGIN ISOLATION LEVEL READ COMMITTED");
+        let (begun, answered, committed) =
+            join3(db.batch_execute(&begin), db.query(statement, params), db.batch_execute("COMMIT")).await;
+        // After a failure, the server refuses what comes next and takes COMMIT for ROLLBACK.
+        begun?;
+        let answered = answered?;
+        committed?;
+        Ok(answered)
     }
 }
 

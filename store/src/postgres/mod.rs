@@ -43,8 +43,8 @@ pub use self::url::{InvalidUrl, PostgresUrl, Roots, SslMode, Tls};
 use crate::{
     Advance, ApiKey, Assignment, AuditEntry, Beat, Creation, Digest, EndOutcome, Entrance, Extension, Filter,
     NewApiKey, NewRunner, NewSession, NewTicket, NewToken, PoolRecord, PoolTarget, Pruned, ReadyOutcome, ReadyRunner,
-    Refill, Replacement, Result, Retention, Retired, Route, RunnerCall, RunnerRecord, SealKey, SessionRecord, Store,
-    TicketOutcome, Time,
+    Refill, Replacement, Result, Retention, Retired, Return, Route, RunnerCall, RunnerRecord, SealKey, SessionRecord,
+    Store, Time,
 };
 
 /// Changes that a slow reader may be behind before it loses some.
@@ -162,10 +162,9 @@ impl Store for PostgresStore {
         session: SessionId,
         successor: NewTicket,
         now: Time,
-    ) -> Result<TicketOutcome> {
+    ) -> Result<Option<Return>> {
         self.database
-            .write_under(
-                Locks::on(Lock::Tickets, &session.to_string()),
+            .write_one(
                 "redeeming a ticket",
                 Repeat::Never,
                 (ticket, session, successor, now),

@@ -33,8 +33,8 @@ use self::worker::Worker;
 use crate::{
     Advance, ApiKey, Assignment, AuditEntry, Beat, Creation, Digest, EndOutcome, Entrance, Extension, Filter,
     NewApiKey, NewRunner, NewSession, NewTicket, NewToken, PoolRecord, PoolTarget, Pruned, ReadyOutcome, ReadyRunner,
-    Refill, Replacement, Result, Retention, Retired, Route, RunnerCall, RunnerRecord, SealKey, SessionRecord, Store,
-    StoreError, TicketOutcome, Time,
+    Refill, Replacement, Result, Retention, Retired, Return, Route, RunnerCall, RunnerRecord, SealKey, SessionRecord,
+    Store, StoreError, Time,
 };
 
 /// Changes that a slow reader may be behind before it loses some.
@@ -179,7 +179,7 @@ impl Store for SqliteStore {
         session: SessionId,
         successor: NewTicket,
         now: Time,
-    ) -> Result<TicketOutcome> {
+    ) -> Result<Option<Return>> {
         self.write("redeeming a ticket", move |db| tickets::redeem(db, ticket, session, &successor, now)).await
     }
 

@@ -10,10 +10,10 @@
 use rusqlite::{Connection, params};
 use session::{ClientId, Role, SessionId};
 
-use super::Write;
 use super::failure::Attempt;
 use super::rows::{self, execute, first};
-use crate::{Digest, NewTicket, TicketOutcome, Time};
+use super::{Write, sessions};
+use crate::{Digest, NewTicket, Return, TicketOutcome, Time};
 
 /// How long a superseded ticket stays good while its successor is not used.
 pub(super) const GRACE_MS: i64 = 60_000;
@@ -43,6 +43,18 @@ pub(super) fn start_family(db: &Write<'_>, session: SessionId, role: Role, new: 
 }
 
 pub(super) fn redeem(
+    db: &Write<'_>,
+    digest: Digest,
+    session: SessionId,
+    successor: &NewTicket,
+    now: Time,
+) -> Attempt<Option<Return>> {
+    let Some(route) = sessions::route(db, db.key, session)? else { return Ok(None) };
+    let outcome = redeem_in(db, digest, session, successor, now)?;
+    Ok(Some(Return { route, outcome }))
+}
+
+fn redeem_in(
     db: &Write<'_>,
     digest: Digest,
     session: SessionId,

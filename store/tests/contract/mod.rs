@@ -262,7 +262,7 @@ macro_rules! every_contract {
                 in_front_of_another_wire_entering_leaves_the_token,
             }
             tickets {
-                a_successor_keeps_role_and_client,
+                a_successor_keeps_role_and_client_and_leads_to_the_session,
                 a_lost_answer_locks_nobody_out,
                 a_superseded_ticket_is_good_for_a_minute,
                 reuse_after_the_successor_was_used_ends_the_family_and_no_other,

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 use session::{ClientId, Role, SessionId};
-use store::{NewTicket, NewToken, Retention, TicketOutcome};
+use store::{NewTicket, NewToken, Retention, Return, TicketOutcome};
 
 use super::*;
 
@@ -22,19 +22,25 @@ async fn first_ticket(db: &Database, session: SessionId, role: Role, name: &str)
 }
 
 async fn redeem(db: &Database, session: SessionId, name: &str, successor: &str, seconds: i64) -> TicketOutcome {
-    db.store.redeem_ticket(digest(name), session, ticket(successor), after(seconds)).await.unwrap()
+    db.store.redeem_ticket(digest(name), session, ticket(successor), after(seconds)).await.unwrap().unwrap().outcome
 }
 
 fn is_redeemed(outcome: TicketOutcome) -> bool {
     matches!(outcome, TicketOutcome::Redeemed { .. })
 }
 
-pub async fn a_successor_keeps_role_and_client(db: &Database) {
-    let id = create(&*db.store).await.id;
+pub async fn a_successor_keeps_role_and_client_and_leads_to_the_session(db: &Database) {
+    let (session, _) = create_ready(&*db.store).await;
+    let id = session.id;
     let client = first_ticket(db, id, Role::Viewer, "0").await;
+    let known = db.store.route(id).await.unwrap().unwrap();
     for n in 0..5 {
-        let outcome = redeem(db, id, &n.to_string(), &(n + 1).to_string(), n * 3600).await;
+        let (presented, successor) = (digest(n.to_string()), ticket(&(n + 1).to_string()));
+        let returned = db.store.redeem_ticket(presented, id, successor, after(n * 3600)).await.unwrap();
+        let Return { route, outcome } = returned.unwrap();
         assert_eq!(outcome, TicketOutcome::Redeemed { role: Role::Viewer, client });
+        assert_eq!((route.session, route.stage, &route.address), (id, known.stage, &known.address));
+        assert_eq!(route.secret.unwrap().expose(), known.secret.as_ref().unwrap().expose());
     }
 }
 
@@ -82,6 +88,7 @@ pub async fn a_ticket_is_worth_nothing_for_another_session(db: &Database) {
     first_ticket(db, id, Role::Operator, "a").await;
     assert_eq!(redeem(db, stranger, "a", "b", 1).await, TicketOutcome::Expired);
     assert_eq!(redeem(db, id, "never", "b", 1).await, TicketOutcome::Expired);
+    assert!(db.store.redeem_ticket(digest("a"), SessionId::new(), ticket("b"), after(1)).await.unwrap().is_none());
     assert!(is_redeemed(redeem(db, id, "a", "b", 2).await));
 }
 
@@ -89,7 +96,7 @@ pub async fn of_simultaneous_redemptions_one_successor_is_left(db: &Database) {
     let id = create(&*db.store).await.id;
     first_ticket(db, id, Role::Operator, "a").await;
     let outcomes = at_once(db, 20, move |n, store| async move {
-        store.redeem_ticket(digest("a"), id, ticket(&format!("b{n}")), after(1)).await.unwrap()
+        store.redeem_ticket(digest("a"), id, ticket(&format!("b{n}")), after(1)).await.unwrap().unwrap().outcome
     })
     .await;
     assert!(outcomes.into_iter().all(is_redeemed));
@@ -153,13 +160,13 @@ pub async fn every_sequence_of_redemptions_keeps_the_rules(db: &Database) {
             let n = given - 1 - back.min(given - 1);
             let successor = NewTicket { client: ClientId::new(), ..ticket(&format!("{case}/{given}")) };
             let presented = digest(format!("{case}/{n}"));
-            let outcome = db.replica(given).redeem_ticket(presented, id, successor, after(now)).await.unwrap();
+            let returned = db.replica(given).redeem_ticket(presented, id, successor, after(now)).await.unwrap();
             let (kind, expected) = match history.present(n, now) {
                 Expected::Redeemed => (0, TicketOutcome::Redeemed { role: Role::Operator, client }),
                 Expected::Expired => (1, TicketOutcome::Expired),
                 Expected::Reused => (2, TicketOutcome::Reused),
             };
-            assert_eq!(outcome, expected, "ticket {n} at {now} s of {steps:?}");
+            assert_eq!(returned.unwrap().outcome, expected, "ticket {n} at {now} s of {steps:?}");
             seen[kind] += 1;
         }
     }

@@ -91,7 +91,7 @@ pub async fn entering_finds_the_way_and_uses_the_token_up_once(db: &Database) {
         assert_eq!(db.store.page_token(page_token, session.id).await.unwrap(), role);
         if role.is_some() {
             let redeemed = db.store.redeem_ticket(digest(format!("t{n}")), session.id, ticket("next"), after(2)).await;
-            assert!(matches!(redeemed.unwrap(), TicketOutcome::Redeemed { role: Role::Viewer, .. }));
+            assert!(matches!(redeemed.unwrap().unwrap().outcome, TicketOutcome::Redeemed { role: Role::Viewer, .. }));
         }
     }
     assert_eq!(winners, 1);

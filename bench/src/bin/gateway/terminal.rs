@@ -1,18 +1,18 @@
 //! A real terminal's flood: `base64 /dev/zero` in a runner, to a client that only reads; straight, through ours, and through
 //! nginx. Each of them has a runner of its own.
 
+use std::path::Path;
 use std::time::Instant;
 
 use anyhow::Result;
-use bench::runner::Runner;
+use bench::runner::{FLOOD, Runner};
 use bench::socket::Socket;
 use bench::{Goal, OURS, Row};
 
 use crate::Bench;
 use crate::subject::{Peers, Subject};
 
-const COMMAND: &str = "exec base64 /dev/zero";
-/// Read before anything is measured: by then the runner's memory is as full as it becomes.
+/// Read before anything is measured: a flood's first moments are spent on filling the runner's memory.
 const BEFORE: u64 = 40 << 20;
 const MEASURED: u64 = 60 << 20;
 
@@ -22,13 +22,11 @@ pub async fn measure(bench: &Bench) -> Result<()> {
     let ours = &bench.subjects[0];
     let (mut speed, mut cpu) = (Vec::new(), Vec::new());
     for _ in 0..bench.options.runs() {
-        let runner = Runner::start(&program).await?;
-        runner.assign(COMMAND, None).await?;
+        let runner = flooding(&program).await?;
         note(&mut speed, &mut cpu, &bench.direct, flood(bench, &bench.direct, runner.attach()?).await?);
         runner.process.stop()?;
 
-        let runner = Runner::start(&program).await?;
-        runner.assign(COMMAND, None).await?;
+        let runner = flooding(&program).await?;
         let entrance = bench.installation.entrance(&runner.address, &runner.secret).await?;
         let (address, path) = (ours.address.to_string(), entrance.path()?);
         let socket = tokio::task::spawn_blocking(move || Socket::attach(&address, &path, &[])).await??;
@@ -36,8 +34,7 @@ pub async fn measure(bench: &Bench) -> Result<()> {
         runner.process.stop()?;
 
         if bench.subjects.len() > 1 {
-            let runner = Runner::start(&program).await?;
-            runner.assign(COMMAND, None).await?;
+            let runner = flooding(&program).await?;
             let peers = Peers { backend: runner.address.parse()?, folder: folder.path() };
             if let Some(nginx) = peers.nginx().await? {
                 let socket = runner.attach_at(&nginx.address.to_string())?;
@@ -55,6 +52,12 @@ pub async fn measure(bench: &Bench) -> Result<()> {
         row.print();
     }
     Ok(())
+}
+
+async fn flooding(program: &Path) -> Result<Runner> {
+    let runner = Runner::start(program).await?;
+    runner.assign(FLOOD, None).await?;
+    Ok(runner)
 }
 
 /// MB/s, and seconds of the proxy for each GB.

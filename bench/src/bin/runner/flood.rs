@@ -8,13 +8,12 @@ use std::time::Instant;
 use anyhow::{Context, Result, ensure};
 use bench::pin::Running;
 use bench::proc::Usage;
-use bench::runner::Runner;
+use bench::runner::{FLOOD, Runner};
 use bench::{Goal, OURS, Row, machine};
 
 use crate::Bench;
 use crate::peers::{Peer, Peers};
 
-const COMMAND: &str = "exec base64 /dev/zero";
 /// Read before anything is measured: by then the runner's memory and its file are as full as they become.
 const BEFORE: u64 = 80 << 20;
 const MEASURED: u64 = 120 << 20;
@@ -48,7 +47,7 @@ pub async fn measure(bench: &Bench) -> Result<()> {
 
 async fn of_runner(bench: &Bench) -> Result<(f64, f64)> {
     let runner = Runner::start(&bench.program).await?;
-    runner.assign(COMMAND, None).await?;
+    runner.assign(FLOOD, None).await?;
     let mut socket = runner.attach()?;
     let figures = flood(bench, runner.process.pid(), |bytes| socket.drain(bytes))?;
     runner.process.stop()?;
@@ -57,7 +56,7 @@ async fn of_runner(bench: &Bench) -> Result<(f64, f64)> {
 
 fn of_script(bench: &Bench) -> Result<(f64, f64)> {
     let mut command = Command::new("script");
-    command.args(["--quiet", "--command", COMMAND, "/dev/null"]).stdin(Stdio::null()).stdout(Stdio::piped());
+    command.args(["--quiet", "--command", FLOOD, "/dev/null"]).stdin(Stdio::null()).stdout(Stdio::piped());
     let mut script = Running::start(&mut command)?;
     let mut output = script.0.stdout.take().context("script's output")?;
     let mut buffer = vec![0; 1 << 20];
@@ -73,7 +72,7 @@ fn of_script(bench: &Bench) -> Result<(f64, f64)> {
 }
 
 fn of_peer(bench: &Bench, peer: &Peer) -> Result<(f64, f64)> {
-    let running = peer.start(COMMAND)?;
+    let running = peer.start(FLOOD)?;
     let mut socket = running.attach()?;
     flood(bench, running.process.pid(), |bytes| socket.drain(bytes))
 }

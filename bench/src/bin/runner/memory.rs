@@ -1,4 +1,4 @@
-//! What a runner has resident: blank, and with a session whose command has said little.
+//! What a runner has resident that sends its heartbeats: blank, and with a session whose command has said little.
 
 use std::time::Duration;
 
@@ -9,14 +9,16 @@ use bench::{Goal, OURS, Row};
 
 use crate::Bench;
 
-/// After this long nothing of what was done before goes on.
-const SETTLED: Duration = Duration::from_secs(2);
+/// Whatever a heartbeat needs is resident.
+const HEARTBEAT: Duration = Duration::from_secs(1);
+/// After this long nothing of what was done before goes on, and some heartbeats were sent.
+const SETTLED: Duration = Duration::from_secs(4);
 
 pub async fn measure(bench: &Bench) -> Result<()> {
     let mut blank = Row::new("memory: blank and idle", OURS, "MiB").goal(Goal::at_most(6.0));
     let mut running = Row::new("memory: a session running", OURS, "MiB").goal(Goal::at_most(8.0));
     for _ in 0..bench.options.runs() {
-        let runner = Runner::start(&bench.program).await?;
+        let runner = Runner::start_beating(&bench.program, HEARTBEAT).await?;
         let settled = bench.options.settle(SETTLED);
         tokio::time::sleep(settled).await;
         blank.samples.push(resident(&runner)?);

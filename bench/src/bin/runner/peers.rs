@@ -7,7 +7,6 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result};
 use bench::machine;
 use bench::pin::Running;
-
 use bench::socket::Socket;
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/peers/terminals");
