@@ -13,7 +13,6 @@ use service::{HealthState, Problem, ServeLimits, Shutdown, serve};
 use session::ProblemType;
 use store::SealKey;
 use tokio::net::{TcpListener, TcpSocket};
-use tokio::runtime::Builder;
 
 /// An idle terminal costs an eighth less with it than with the system's own.
 #[global_allocator]
@@ -23,13 +22,11 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// kernel takes the lesser of this and `net.core.somaxconn`.
 const BACKLOG: u32 = 4096;
 
-fn main() -> anyhow::Result<()> {
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
     let settings = Flags::parse().check()?;
     service::telemetry::start(settings.log_format, &settings.log);
-    // On one processor, work that moves between threads only costs.
-    let one = std::thread::available_parallelism().is_ok_and(|count| count.get() == 1);
-    let mut runtime = if one { Builder::new_current_thread() } else { Builder::new_multi_thread() };
-    runtime.enable_all().build().context("the runtime")?.block_on(run(settings))
+    run(settings).await
 }
 
 async fn run(settings: GatewaySettings) -> anyhow::Result<()> {

@@ -24,7 +24,7 @@ use super::plan::Plan;
 const MARK_AFTER: Duration = Duration::from_secs(1);
 /// From a claim to filling the pool again: those who start together cost it one look, and no runner that boots for later
 /// is in the way of their starts.
-const GATHER: Duration = Duration::from_millis(500);
+const GATHER: Duration = Duration::from_millis(200);
 
 impl Lifecycle {
     /// Whether sessions of this template start on a standby or not at all.
