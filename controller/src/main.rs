@@ -6,7 +6,7 @@ use clap::{Parser, Subcommand};
 use controller::config::Flags;
 use controller::migrate::{self, MigrateFlags};
 
-/// Fewer pages stay resident with it than with the system's own after a look at many sessions.
+/// It gives pages back to the system that a look at many sessions needed.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

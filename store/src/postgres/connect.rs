@@ -38,10 +38,12 @@ impl Connector {
     }
 
     /// Has the server end what takes too long. A transaction that its client left behind, because the network was cut,
-    /// would hold its locks for hours.
+    /// would hold its locks for hours. And has it plan each statement once for a connection instead of anew for each of its
+    /// first uses: rows are looked up by keys, for which no plan is better than another's.
     fn bounded(mut self, settings: &PostgresConfig) -> Self {
         let options = format!(
-            "{} -c statement_timeout={} -c lock_timeout={} -c idle_in_transaction_session_timeout={}",
+            "-c plan_cache_mode=force_generic_plan {} -c statement_timeout={} -c lock_timeout={} \
+             -c idle_in_transaction_session_timeout={}",
             self.config.get_options().unwrap_or_default(),
             settings.statement_timeout.as_millis(),
             settings.lock_timeout.as_millis(),
