@@ -62,7 +62,9 @@ impl Goal {
 }
 
 fn medians(peers: &[&Row], names: &[String]) -> impl Iterator<Item = f64> {
-    let named = |row: &Row| names.is_empty() || names.iter().any(|name| row.subject.starts_with(name.as_str()));
+    // A program goes by its first word, one of several ways to run it by the whole.
+    let is = |row: &Row, name: &str| row.subject == name || row.subject.split(' ').next() == Some(name);
+    let named = |row: &Row| names.is_empty() || names.iter().any(|name| is(row, name));
     peers.iter().filter(|row| named(row)).map(|row| row.median()).collect::<Vec<_>>().into_iter()
 }
 
@@ -91,5 +93,9 @@ mod tests {
         assert_eq!(Goal::at_most_peers(1.0, &["nginx"]).is_met(1.5, &peers), Some(true));
         assert_eq!(Goal::at_least_peers(0.8, &[]).is_met(1.6, &peers), Some(true));
         assert_eq!(Goal::at_least_peers(1.0, &["wetty"]).is_met(1.6, &peers), None);
+        let tuned = Row::new("m", "haproxy 2.6 tuned", "s").samples([0.5]);
+        let peers = [&fast, &tuned];
+        assert_eq!(Goal::at_most_peers(1.0, &["haproxy"]).is_met(0.8, &peers), Some(false));
+        assert_eq!(Goal::at_most_peers(1.0, &["haproxy 2.6"]).is_met(0.8, &peers), Some(true));
     }
 }

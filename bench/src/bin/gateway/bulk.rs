@@ -58,10 +58,11 @@ async fn measure_load(bench: &Bench, load: &Load) -> Result<()> {
             Ok(())
         })
         .await?;
-    let untuned = Goal::at_least_peers(1.0, &["HAProxy"]);
+    let mut names = bench.subjects.iter().map(|subject| subject.name.as_str());
+    let untuned = names.find(|name| name.starts_with("HAProxy") && !name.ends_with("tuned")).unwrap_or("HAProxy");
+    let untuned = Goal::at_least_peers(1.0, &[untuned]);
     for ((mut speed, mut cpu), mut fair) in speed.into_iter().zip(cpu).zip(fair) {
         if speed.subject == OURS {
-            // A peer that is tuned would count among those that its name begins.
             speed = speed.goal(Goal { text: "at least HAProxy's, untuned".to_owned(), ..untuned.clone() });
             cpu = cpu.goal(Goal::at_most_peers(1.0, &[]));
             fair = fair.goal(Goal::at_least(0.8));
