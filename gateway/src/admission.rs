@@ -72,9 +72,7 @@ impl Admission {
         };
         // Who comes back, as everybody does at once when another gateway is gone, is let in in one round trip.
         if let (true, None | Some(Err(_)), Some(ticket)) = (offers.tty_r1, &claims, &offers.ticket) {
-            // Who came with both is told about the token: that is the link that was opened.
-            let refusal = claims.and_then(Result::err);
-            return self.enter_by_ticket(ticket.expose(), session).await.map_err(|error| refusal.unwrap_or(error));
+            return self.enter_by_ticket(ticket.expose(), session, claims.and_then(Result::err)).await;
         }
         let route = match &claims {
             Some(Ok(claims)) if offers.tty_r1 => match self.enter_at_once(claims, offers.own_ticket.as_ref()).await? {
@@ -97,9 +95,7 @@ impl Admission {
             None => None,
         };
         match &offers.ticket {
-            Some(ticket) if wire == Wire::TtyR1 => {
-                self.enter_by_ticket(ticket.expose(), session).await.map_err(|error| refusal.unwrap_or(error))
-            }
+            Some(ticket) if wire == Wire::TtyR1 => self.enter_by_ticket(ticket.expose(), session, refusal).await,
             _ => Err(refusal.unwrap_or_else(|| explain(ProblemType::TokenMissing))),
         }
     }
@@ -161,7 +157,14 @@ impl Admission {
         }
     }
 
-    async fn enter_by_ticket(&self, ticket: &str, session: SessionId) -> Result<Admitted, Problem> {
+    /// `refusal`: of a token that came too. Where the ticket is no better that is told, since it is the link that was
+    /// opened; but not while nobody can say whether the ticket is good.
+    async fn enter_by_ticket(
+        &self,
+        ticket: &str,
+        session: SessionId,
+        refusal: Option<Problem>,
+    ) -> Result<Admitted, Problem> {
         // The store keeps the predecessor's client; this one is not used.
         let (tickets, successor) = draw_tickets(ClientId::new(), None)?;
         let presented = Digest::of(ticket.as_bytes());
@@ -171,8 +174,8 @@ impl Admission {
             TicketOutcome::Redeemed { role, client } => {
                 Ok(Admitted { entry: Entry::Ticket, role, client, wire: Wire::TtyR1, tickets: Some(tickets), route })
             }
-            TicketOutcome::Expired => Err(explain(ProblemType::TicketExpired)),
-            TicketOutcome::Reused => Err(explain(ProblemType::TicketReused)),
+            TicketOutcome::Expired => Err(refusal.unwrap_or_else(|| explain(ProblemType::TicketExpired))),
+            TicketOutcome::Reused => Err(refusal.unwrap_or_else(|| explain(ProblemType::TicketReused))),
         }
     }
 }

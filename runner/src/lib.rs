@@ -167,7 +167,7 @@ async fn wait_for_session(
     }
 }
 
-/// A standby has resident what it needs to wait; a cold start has its session before this does anything.
+/// A standby has resident what it needs to wait; a cold start has its session before this does anything. Never returns.
 async fn stand_by() {
     tokio::time::sleep(STANDBY_AFTER).await;
     if let Err(error) = text::forget() {

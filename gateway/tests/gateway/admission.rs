@@ -181,9 +181,11 @@ async fn a_viewer_is_kept_from_a_backend_that_cannot_hold_it_off_and_keeps_its_t
 }
 
 #[tokio::test]
-async fn while_the_database_is_away_nobody_enters_and_the_token_stays_good() {
+async fn while_the_database_is_away_nobody_enters_and_token_and_ticket_stay_good() {
     let harness = Harness::start().await;
     let session = harness.queued().await;
+    let ticket = harness.enter(&session, BOTH).await.tickets.unwrap().ticket;
+    let back = format!("{BOTH}, ticket.{ticket}");
     let token = harness.token(&session, Role::Operator).await;
     let aside = harness.database.with_extension("aside");
     std::fs::rename(&harness.database, &aside).unwrap();
@@ -194,11 +196,22 @@ async fn while_the_database_is_away_nobody_enters_and_the_token_stays_good() {
         }
         other => panic!("{:?}", other.refused()),
     }
+    // Nor is anybody told that a token is bad whose ticket may be good.
+    for token in [None, Some("x")] {
+        let refused = harness.dial(&session, token, &back, &[]).await.closed().await;
+        assert_eq!(refused, (1013, "unavailable".to_owned()));
+    }
     // The page keeps its token and tries by itself, so it is not told that the link is bad.
     let page = crate::page::get(&harness, &format!("/ws/{}?token={token}", session.id)).await;
     assert_eq!((page.status, page.refusal()), (200, String::new()));
     std::fs::rename(&aside, &harness.database).unwrap();
     harness.dial(&session, Some(&token), BOTH, &[]).await.open().await;
+    harness.dial(&session, Some("x"), &back, &[]).await.open().await;
+    // Where neither is good, it is the token that is told of.
+    let stale = harness.dial(&session, Some("x"), &format!("{BOTH}, ticket.x"), &[]).await.closed().await;
+    assert_eq!(stale, (4401, "token_invalid".to_owned()));
+    let nowhere = format!("/ws/{}?token=x", session::SessionId::new());
+    assert_eq!(harness.dial_path(&nowhere, &back, &[]).await.closed().await, (4404, "session_unknown".to_owned()));
 }
 
 #[tokio::test]

@@ -70,20 +70,11 @@ pub fn spec() -> SessionSpec {
     let code_url = "https://github.com/o/r/tree/main/a";
     assert!(CodeSource::parse(code_url, false).is_ok());
     SessionSpec {
-        code_url: code_url.to_owned(),
-        command: "node index.js 'run' \"\u{2713}\"\n".to_owned(),
         install_cmd: Some(String::new()),
-        checksum_sha256: None,
         labels: [("team".to_owned(), "a".to_owned())].into(),
         cols: 100,
         rows: 30,
-        ttl_secs: 3600,
-        idle_secs: 900,
-        in_place: false,
-        share: true,
-        max_ttl_secs: 86_400,
-        record: Default::default(),
-        template: "default".to_owned(),
+        ..testkit::fake_controller::spec(code_url, "node index.js 'run' \"\u{2713}\"\n")
     }
 }
 
