@@ -11,6 +11,7 @@ use service::metrics::Metrics;
 use service::{HealthState, ServeLimits, Shutdown, serve};
 use session::EndReason;
 use session::runner_api::FetchPolicy;
+use store::postgres::Part;
 use store::{SealKey, Store, Time};
 use tokio::net::TcpListener;
 use url::Url;
@@ -123,7 +124,9 @@ impl Running {
 }
 
 async fn open_store(config: &ServerConfig, key: SealKey) -> anyhow::Result<Arc<dyn Store>> {
-    let store = service::database::open(&config.database, key).await.context("the database cannot be opened")?;
+    let store = service::database::open(&config.database, key, Part::Controller)
+        .await
+        .context("the database cannot be opened")?;
     ensure_bootstrap_key(&*store, &config.bootstrap, Time::now()).await.context("there is no API key")?;
     Ok(store)
 }

@@ -9,7 +9,7 @@ use controller::lifecycle::{LifecycleConfig, PoolConfig};
 use jiff::SignedDuration;
 use lifecycle_world::{Answer, Boot, World, until};
 use session::{EndReason, RunnerId, Stage};
-use store::{PoolRecord, RunnerState, SessionRecord, Store, Time};
+use store::{Idle, PoolRecord, RunnerState, SessionRecord, Store, Time};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -48,7 +48,7 @@ async fn start(world: &World) -> (SessionRecord, bool) {
     world.lifecycle.begin(
         &session,
         session.runner.unwrap(),
-        standby.then(|| Time::now() - SignedDuration::from_secs(1)),
+        standby.then(|| Idle { since: Time::now() - SignedDuration::from_secs(1), assignment: None }),
         plan,
     );
     (session, standby)

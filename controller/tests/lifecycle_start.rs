@@ -11,7 +11,7 @@ use http::StatusCode;
 use jiff::SignedDuration;
 use lifecycle_world::{Answer, Boot, FakeRunner, World, until};
 use session::{EndReason, Secret, Stage};
-use store::{NewRunner, Placement, RunnerCall, RunnerState, Store, Time};
+use store::{Idle, NewRunner, Placement, RunnerCall, RunnerState, Store, Time};
 
 #[tokio::test]
 async fn a_session_is_launched_called_for_and_assigned_once() {
@@ -278,15 +278,20 @@ async fn a_ready_runner_whose_controller_died_before_assigning_is_assigned_by_th
 #[tokio::test]
 async fn a_claimed_standby_is_assigned_at_once() {
     let world = World::new([]).await;
-    // A standby: launched without a session, ready and idle.
-    let standby = standby(&world).await;
-    let plan = world.lifecycle.plan().unwrap();
-    let session = world.commit(&plan, Time::now(), 600).await;
-    assert_eq!(session.runner, Some(standby));
-    world.lifecycle.begin(&session, standby, Some(Time::now()), plan);
-    let runner = world.assigned(session.id).await;
-    assert_eq!(runner.id, standby);
-    assert_eq!(world.launcher.launches(), 1);
+    // With what to send it, or without.
+    for (is_known, launches) in [(false, 1), (true, 2)] {
+        // A standby: launched without a session, ready and idle.
+        let standby = standby(&world).await;
+        let plan = world.lifecycle.plan().unwrap();
+        let session = world.commit(&plan, Time::now(), 600).await;
+        assert_eq!(session.runner, Some(standby));
+        let asked = world.store.assignment(standby).await.unwrap().map(Box::new);
+        let idle = Idle { since: Time::now(), assignment: asked.filter(|_| is_known) };
+        world.lifecycle.begin(&session, standby, Some(idle), plan);
+        let runner = world.assigned(session.id).await;
+        assert_eq!(runner.id, standby);
+        assert_eq!(world.launcher.launches(), launches);
+    }
 }
 
 async fn standby(world: &World) -> session::RunnerId {

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use clap::Args;
 use session::Secret;
-use store::postgres::{PostgresConfig, PostgresStore, PostgresUrl};
+use store::postgres::{Part, PostgresConfig, PostgresStore, PostgresUrl};
 use store::sqlite::SqliteStore;
 use store::{SealKey, Store, StoreError};
 
@@ -143,9 +143,9 @@ impl From<DatabaseUrl> for DatabaseConfig {
     }
 }
 
-/// Opens the database. A file is brought up to date. PostgreSQL is not, since servers have no right to that: its schema
-/// must not be older than this release (`cliscale-controller migrate up`).
-pub async fn open(config: &DatabaseConfig, key: SealKey) -> Result<Arc<dyn Store>, StoreError> {
+/// Opens the database for a server that is about to serve as `part`. A file is brought up to date. PostgreSQL is not,
+/// since servers have no right to that: its schema must not be older than this release (`cliscale-controller migrate up`).
+pub async fn open(config: &DatabaseConfig, key: SealKey, part: Part) -> Result<Arc<dyn Store>, StoreError> {
     match &config.url {
         DatabaseUrl::Sqlite(path) => Ok(Arc::new(SqliteStore::open(path, key).await?)),
         DatabaseUrl::Postgres(url) => {
@@ -157,7 +157,11 @@ pub async fn open(config: &DatabaseConfig, key: SealKey) -> Result<Arc<dyn Store
                 statement_timeout: config.statement_timeout,
                 lock_timeout: config.lock_timeout,
             };
-            Ok(Arc::new(PostgresStore::open(&settings, key, config.wait).await?))
+            let store = PostgresStore::open(&settings, key, config.wait).await?;
+            if let Err(error) = store.rehearse(part).await {
+                tracing::warn!(%error, "the database cannot be prepared for the first sessions, which start later");
+            }
+            Ok(Arc::new(store))
         }
     }
 }

@@ -23,7 +23,7 @@ pub use pools::{Hold, PoolRecord, PoolTarget, Refill, Retired};
 pub use records::{Filter, Pruned, Retention, Route, RunnerRecord, RunnerState, SessionRecord};
 pub use runners::{Assignment, Beat, NewRunner, ReadyOutcome, ReadyRunner, Replacement, RunnerCall};
 pub use seal::{SealError, SealKey};
-pub use sessions::{Advance, Creation, EndOutcome, Extension, Idempotency, NewSession, Placement, Rate};
+pub use sessions::{Advance, Creation, EndOutcome, Extension, Idempotency, Idle, NewSession, Placement, Rate};
 
 /// A moment, in UTC, kept to the millisecond.
 pub type Time = jiff::Timestamp;

@@ -2,7 +2,7 @@
 
 use session::{ApiKeyId, RunnerId, SessionId, SessionSecrets, SessionSpec};
 
-use crate::{Digest, NewRunner, NewToken, SessionRecord, Time};
+use crate::{Assignment, Digest, NewRunner, NewToken, SessionRecord, Time};
 
 /// A session to create.
 #[derive(Debug, Clone)]
@@ -49,14 +49,23 @@ pub enum Placement {
     Fixed { runner: RunnerId, address: String },
 }
 
+/// The idle runner that a session was given.
+#[derive(Debug, Clone)]
+pub struct Idle {
+    /// When it called home.
+    pub since: Time,
+    /// What [`crate::Store::assignment`] would answer now; `None`: that has to be asked.
+    pub assignment: Option<Box<Assignment>>,
+}
+
 /// How a creation went.
 #[derive(Debug, Clone)]
 pub enum Creation {
-    /// `idle_since`: an idle runner was taken that had been ready since then, so the new one must not be launched.
+    /// `idle`: an idle runner was taken, so the new one must not be launched.
     Created {
         session: SessionRecord,
         runner: RunnerId,
-        idle_since: Option<Time>,
+        idle: Option<Idle>,
     },
     /// The same key and body came before. The new token belongs to that session.
     Repeated(SessionRecord),

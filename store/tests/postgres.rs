@@ -7,10 +7,12 @@ mod server;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use contract::{Database, after, call_of, create, create_ready, exited, new_token, secrets};
+use contract::{
+    Database, after, call_of, create, create_ready, exited, new_session, new_token, secrets, standby, start,
+};
 use session::{Ended, Stage};
 use store::postgres::{PostgresConfig, PostgresStore};
-use store::{EndOutcome, Filter, SealError, SealKey, Store, StoreError};
+use store::{Creation, EndOutcome, Filter, Idle, SealError, SealKey, Store, StoreError};
 use testkit::postgres::{Server, TestDatabase};
 use tokio_postgres::types::FromSqlOwned;
 
@@ -107,6 +109,28 @@ async fn another_encryption_key_opens_nothing() {
     assert!(matches!(error, StoreError::Seal(SealError::Open)), "{error}");
     assert!(other.route(session.id).await.is_err());
     assert!(other.session(session.id).await.unwrap().is_some());
+    // A session that is given a runner whose secret cannot be read is there all the same.
+    standby(&other, start()).await;
+    let store = open(&database.url).await.unwrap();
+    let creation = store.create_session(new_session(), after(1)).await.unwrap();
+    assert!(matches!(creation, Creation::Created { idle: Some(Idle { assignment: None, .. }), .. }), "{creation:?}");
+}
+
+#[tokio::test]
+async fn with_its_idle_runner_a_creation_answers_what_to_send_it() {
+    if testkit::postgres::missing() {
+        return;
+    }
+    let database = fresh().await;
+    let store = open(&database.url).await.unwrap();
+    let idle = standby(&store, start()).await;
+    let creation = store.create_session(new_session(), after(1)).await.unwrap();
+    let Creation::Created { idle: Some(Idle { assignment: Some(known), .. }), runner, .. } = creation else {
+        panic!("{creation:?}");
+    };
+    let asked = store.assignment(idle).await.unwrap().unwrap();
+    assert_eq!((runner, known.runner, &known.session, &known.secrets), (idle, idle, &asked.session, &asked.secrets));
+    assert_eq!((&known.address, known.runner_secret.expose()), (&asked.address, asked.runner_secret.expose()));
 }
 
 #[tokio::test]

@@ -23,6 +23,7 @@ use service::{HealthState, Problem, PublicAddress, ServeLimits, Shutdown, serve}
 use session::gateway_api::ViewerToken;
 use session::runner_api::FetchPolicy;
 use session::{DEFAULT_TEMPLATE, EndReason, Secret, SessionId};
+use store::postgres::Part;
 use store::{Retention, SealKey, Store};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -194,7 +195,9 @@ async fn bind(flag: &'static str, address: SocketAddr) -> Result<TcpListener, Up
 
 async fn open_store(dir: &DataDir) -> Result<Arc<dyn Store>, UpError> {
     let seal = SealKey::load_or_create(&dir.encryption_key()).map_err(part("the encryption key"))?;
-    database::open(&DatabaseUrl::Sqlite(dir.database()).into(), seal).await.map_err(part("the database"))
+    database::open(&DatabaseUrl::Sqlite(dir.database()).into(), seal, Part::Controller)
+        .await
+        .map_err(part("the database"))
 }
 
 fn open_recordings(

@@ -75,10 +75,10 @@ impl Controller {
             placement: if away.is_some() || refuses_cold { Placement::IdleRunner } else { plan.placement() },
         };
         match self.0.store.create_session(new, now).await? {
-            Creation::Created { session, runner, idle_since } => {
+            Creation::Created { session, runner, idle } => {
                 fault::pass(Point::Committed);
-                self.0.lifecycle.begin(&session, runner, idle_since, plan);
-                let warm = idle_since.is_some();
+                let warm = idle.is_some();
+                self.0.lifecycle.begin(&session, runner, idle, plan);
                 tracing::info!(session = %session.id, %runner, warm, key = %caller.key.id, "session created");
                 Ok(Answer::Created(self.entry(&session, token, &caller.addresses).await?))
             }

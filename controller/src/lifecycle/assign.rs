@@ -24,18 +24,22 @@ const UNREACHABLE: u32 = 6;
 const GIVEN_UP: &str = "no runner could be reached to take the session";
 
 impl Lifecycle {
-    pub(super) fn spawn_assign(self: &Arc<Self>, runner: RunnerId) {
+    /// `known` is what to send, where that came with the answer of the transaction that gave the session its runner.
+    pub(super) fn spawn_assign(self: &Arc<Self>, runner: RunnerId, known: Option<Box<Assignment>>) {
         let Some(at_work) = self.busy.begin(Work::Assigning, runner) else { return };
         let lifecycle = Arc::clone(self);
         self.spawn_short(async move {
             // An error was logged, and the reconciler assigns again.
-            let _ = lifecycle.assign(runner).await;
+            let _ = lifecycle.assign(runner, known).await;
             drop(at_work);
         });
     }
 
-    async fn assign(self: &Arc<Self>, runner: RunnerId) -> Result<(), StoreError> {
-        let assignment = self.persist("assignment", || self.store.assignment(runner)).await?;
+    async fn assign(self: &Arc<Self>, runner: RunnerId, known: Option<Box<Assignment>>) -> Result<(), StoreError> {
+        let assignment = match known {
+            Some(known) => Some(*known),
+            None => self.persist("assignment", || self.store.assignment(runner)).await?,
+        };
         // Past `queued` it was taken before, and the database no longer has what to send.
         let Some(assignment) = assignment.filter(|assignment| assignment.session.stage == Stage::Queued) else {
             return Ok(());
@@ -83,7 +87,8 @@ impl Lifecycle {
             .unwrap_or_else(|_| Err(CallError::Ambiguous("too often".to_owned())))
     }
 
-    /// One attempt, while the session still waits for this runner; the first is right behind the reading of the assignment.
+    /// One attempt, while the session still waits for this runner; the first is right behind the transaction that the
+    /// assignment is of.
     async fn send(&self, assignment: &Assignment, again: bool) -> Result<(), CallError> {
         let mut expires_at = assignment.session.expires_at;
         // A database that is away keeps no runner from being assigned: the runner's secret and the epoch decide.

@@ -78,7 +78,7 @@ async fn take_in(
             tracing::debug!(runner = %id, address = %ready.address, "runner ready");
             fault::pass(Point::CalledHome);
             if session.is_some() {
-                lifecycle.spawn_assign(id);
+                lifecycle.spawn_assign(id, None);
             }
             Ok(StatusCode::OK)
         }

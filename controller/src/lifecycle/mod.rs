@@ -29,7 +29,7 @@ use backon::{ExponentialBuilder, Retryable};
 use service::Shutdown;
 use service::metrics::Metrics;
 use session::{Ended, RunnerId, SessionId};
-use store::{EndOutcome, SessionRecord, Store, StoreError, Time};
+use store::{EndOutcome, Idle, SessionRecord, Store, StoreError};
 use tokio::sync::Notify;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::MissedTickBehavior;
@@ -110,15 +110,15 @@ impl Lifecycle {
         Plan::draw(self.launcher.fixed_address())
     }
 
-    /// Starts what the committed session is to run on: the standby that had been idle since a moment, or a runner of its
-    /// own. Returns at once.
-    pub fn begin(self: &Arc<Self>, session: &SessionRecord, runner: RunnerId, idle_since: Option<Time>, plan: Plan) {
+    /// Starts what the committed session is to run on: the standby that had been idle, or a runner of its own. Returns at
+    /// once.
+    pub fn begin(self: &Arc<Self>, session: &SessionRecord, runner: RunnerId, idle: Option<Idle>, plan: Plan) {
         if self.is_static() {
             let (lifecycle, id, epoch) = (Arc::clone(self), session.id, session.epoch);
             self.spawn(async move { lifecycle.run_fixed(id, epoch).await });
-        } else if let Some(idle_since) = idle_since {
-            self.spawn_assign(runner);
-            self.note_claim(session, idle_since);
+        } else if let Some(Idle { since, assignment }) = idle {
+            self.spawn_assign(runner, assignment);
+            self.note_claim(session, since);
         } else {
             self.metrics.note_cold(&session.spec.template);
             self.spawn_launch(session.id, session.spec.template.clone(), plan);

@@ -157,7 +157,7 @@ impl Lifecycle {
             let why = if runner.handle.is_some() { NEVER_CALLED } else { NEVER_LAUNCHED };
             self.lose(session.id, runner.id, Ended::because(EndReason::StartFailed, why)).await?;
         } else if runner.state == RunnerState::Claimed && session.stage == Stage::Queued {
-            self.spawn_assign(runner.id);
+            self.spawn_assign(runner.id, None);
         }
         if runner.pool.is_some() && self.launcher.is_marked_standby(runner.id) {
             self.spawn_mark(runner.id, session.id, Duration::ZERO);

@@ -168,7 +168,7 @@ impl Lifecycle {
             self.metrics.replaced.inc();
             match next.idle_since {
                 Some(idle_since) => {
-                    self.spawn_assign(next.runner);
+                    self.spawn_assign(next.runner, None);
                     self.note_claim(&SessionRecord { runner: Some(next.runner), ..session.clone() }, idle_since);
                 }
                 None => self.spawn_launch(session.id, session.spec.template.clone(), plan),

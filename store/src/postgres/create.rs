@@ -5,8 +5,8 @@
 
 use std::sync::LazyLock;
 
-use session::SessionId;
 use session::frames::Wire;
+use session::{RunnerId, SessionId};
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
@@ -16,7 +16,9 @@ use super::lease::Lease;
 use super::locks::{Lock, Locks};
 use super::rows::{self, text, uuid};
 use super::{runners, tokens};
-use crate::{AuditEntry, Creation, Digest, NewSession, Placement, Rate, RunnerState, Time};
+use crate::{
+    Assignment, AuditEntry, Creation, Digest, Idle, NewSession, Placement, Rate, RunnerState, SessionRecord, Time,
+};
 
 /// The window that a rate counts in.
 const WINDOW_MS: i64 = 60_000;
@@ -117,8 +119,8 @@ static CREATE: LazyLock<String> = LazyLock::new(|| {
             SELECT $16::text, $7 FROM chosen WHERE $16::text IS NOT NULL), \
          trail AS (INSERT INTO audit (at, actor, action, subject) \
             SELECT $7, $21::text, $22::text, $23::text FROM chosen) \
-         SELECT body, earlier, filling, active, session.*, (SELECT ready_at FROM idle) AS idle_since \
-         FROM found LEFT JOIN session ON TRUE",
+         SELECT body, earlier, filling, active, session.*, idle.ready_at, idle.address, idle.secret \
+         FROM found LEFT JOIN session ON TRUE LEFT JOIN idle ON TRUE",
         runners::idle_of("$17", "AND EXISTS (SELECT FROM allowed)"),
         rows::SESSION
     )
@@ -177,13 +179,34 @@ async fn try_to_create(db: &Lease, new: &NewSession, now: Time) -> Attempt<(Foun
         active: active.map(|active| u32::try_from(active).unwrap_or(u32::MAX)),
     };
     let created: Option<SessionId> = rows::maybe_id(row, "id")?;
-    Ok((found, created.map(|_| read_creation(row)).transpose()?))
+    Ok((found, created.map(|_| read_creation(db, new, row)).transpose()?))
 }
 
-fn read_creation(row: &Row) -> Attempt<Creation> {
+fn read_creation(db: &Lease, new: &NewSession, row: &Row) -> Attempt<Creation> {
     let session = rows::read_session(row)?;
     let runner = session.runner.ok_or_else(|| Failure::Corrupt("sessions.runner_id", "none".to_owned()))?;
-    Ok(Creation::Created { session, runner, idle_since: rows::maybe_time(row, "idle_since")? })
+    let idle = rows::maybe_time(row, "ready_at")?.map(|since| {
+        // The session is there, whatever its runner's row holds.
+        let assignment = read_assignment(db, new, &session, runner, row).ok();
+        Idle { since, assignment: assignment.map(Box::new) }
+    });
+    Ok(Creation::Created { session, runner, idle })
+}
+
+fn read_assignment(
+    db: &Lease,
+    new: &NewSession,
+    session: &SessionRecord,
+    runner: RunnerId,
+    row: &Row,
+) -> Attempt<Assignment> {
+    Ok(Assignment {
+        session: session.clone(),
+        secrets: new.secrets.clone(),
+        runner,
+        address: rows::column(row, "address")?,
+        runner_secret: runners::open_secret(&db.key, runner, rows::column(row, "secret")?)?,
+    })
 }
 
 /// What of a session's row, and of its runner's, depends on where it is to run.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use deadpool_postgres::Pool;
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, join_all, try_join_all};
 use session::SessionId;
 use tokio::sync::broadcast;
 use tokio::time::error::Elapsed;
@@ -141,6 +141,26 @@ impl Database {
                 Err(failure) => retries.pause(failure).await.map_err(|failure| failure.during(operation))?,
             }
         }
+    }
+
+    /// The same work on each of the pool's connections, or on so many of them, at once; those that are still to be made
+    /// are made first. It changes nothing, and a connection on which it fails is closed.
+    pub(super) async fn rehearse<A>(&self, most: usize, arguments: &A, work: Work<A, ()>) -> Attempt<()> {
+        let count = self.pool.status().max_size.min(most);
+        // All are held before the first works, so that none has two turns.
+        let leases = try_join_all((0..count).map(|_| self.lease())).await?;
+        let turns = leases.into_iter().map(|lease| self.take_turn(lease, arguments, work));
+        // Each has its turn, also where another has failed.
+        join_all(turns).await.into_iter().collect()
+    }
+
+    async fn take_turn<A>(&self, mut lease: Lease, arguments: &A, work: Work<A, ()>) -> Attempt<()> {
+        let done = timeout(self.patience, work(&mut lease, arguments)).await;
+        let done = self.judge(&mut lease, done);
+        if done.is_err() {
+            lease.state = State::Spoilt;
+        }
+        done
     }
 
     async fn lease(&self) -> Attempt<Lease> {

@@ -18,6 +18,7 @@ mod locks;
 mod notices;
 mod open;
 mod pools;
+mod rehearsal;
 mod rows;
 mod runners;
 mod sessions;
@@ -39,6 +40,7 @@ pub use self::connect::connect;
 use self::database::{Database, Repeat};
 use self::locks::{Lock, Locks};
 use self::notices::Listener;
+pub use self::rehearsal::Part;
 pub use self::url::{InvalidUrl, PostgresUrl, Roots, SslMode, Tls};
 use crate::{
     Advance, ApiKey, Assignment, AuditEntry, Beat, Creation, Digest, EndOutcome, Entrance, Extension, Filter,
@@ -67,6 +69,13 @@ impl PostgresStore {
         let patience = config.patience();
         let database = Arc::new(Database { pool, key: Arc::new(key), changes, origin, patience });
         Ok(Self { database, _listener: listener })
+    }
+
+    /// Makes the connections of a server that is about to serve, and has PostgreSQL parse and plan on each what starts
+    /// sessions, so that the first of them do not wait for it. Nothing is changed. A server may serve without it, or after
+    /// it has failed.
+    pub async fn rehearse(&self, part: Part) -> Result<()> {
+        rehearsal::rehearse(&self.database, part, Time::now()).await
     }
 }
 

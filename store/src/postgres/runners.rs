@@ -30,11 +30,12 @@ async fn add(db: &Lease, new: &NewRunner, session: SessionId, now: Time) -> Atte
 }
 
 /// Selects the idle runner of the pool's own template that has waited longest, of those that no other transaction is
-/// about to take, and since when it has waited; `pool` is the parameter with the pool's name, `condition` what is asked
-/// besides.
+/// about to take, since when it has waited, and where and with which secret it is reached; `pool` is the parameter with
+/// the pool's name, `condition` what is asked besides.
 pub(super) fn idle_of(pool: &str, condition: &str) -> String {
     format!(
-        "SELECT r.id, r.ready_at FROM runners r JOIN pools p ON p.name = r.pool AND p.template = r.template \
+        "SELECT r.id, r.ready_at, r.address, r.secret \
+         FROM runners r JOIN pools p ON p.name = r.pool AND p.template = r.template \
          WHERE r.pool = {pool} AND r.state = 'idle' {condition} ORDER BY r.created_at, r.id LIMIT 1 FOR UPDATE OF r SKIP LOCKED"
     )
 }

@@ -7,7 +7,7 @@ use session::{RunnerId, SessionId};
 use super::failure::{Attempt, Failure};
 use super::rows::{self, execute, first};
 use super::{Write, keys, runners, tokens};
-use crate::{AuditEntry, Creation, Digest, Idempotency, NewSession, Placement, Rate, RunnerState, Time};
+use crate::{AuditEntry, Creation, Digest, Idempotency, Idle, NewSession, Placement, Rate, RunnerState, Time};
 
 /// The window that a rate counts in.
 const WINDOW_MS: i64 = 60_000;
@@ -63,7 +63,8 @@ pub(super) fn create_session(db: &mut Write<'_>, new: &NewSession, now: Time) ->
     keys::audit(db, &AuditEntry::created(new.api_key, new.id), now)?;
     let session = rows::known_session(db, new.id)?;
     let runner = session.runner.ok_or_else(|| Failure::Corrupt("sessions.runner_id", "none".to_owned()))?;
-    Ok(Creation::Created { session, runner, idle_since: idle.map(|(_, since)| since) })
+    let idle = idle.map(|(_, since)| Idle { since, assignment: None });
+    Ok(Creation::Created { session, runner, idle })
 }
 
 /// What to answer when the same key came before. The row of a session that was pruned went with it.

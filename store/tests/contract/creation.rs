@@ -12,8 +12,8 @@ pub async fn a_new_session_is_queued_and_has_a_runner_reserved(db: &Database) {
     let new = new_session();
     let Placement::Runner(blank) = new.placement.clone() else { unreachable!() };
     let creation = db.store.create_session(new.clone(), start()).await.unwrap();
-    let Creation::Created { session, runner, idle_since } = creation else { panic!("{creation:?}") };
-    assert_eq!((runner, idle_since, session.runner), (blank.id, None, Some(blank.id)));
+    let Creation::Created { session, runner, idle } = creation else { panic!("{creation:?}") };
+    assert_eq!((runner, idle.map(|idle| idle.since), session.runner), (blank.id, None, Some(blank.id)));
     assert_eq!((session.stage, session.state(), session.epoch), (Stage::Queued, SessionState::Pending, 1));
     assert_eq!((session.wire, session.ended, session.started_at), (Wire::TtyR1, None, None));
     assert_eq!((session.created_at, session.active_at, session.expires_at), (start(), start(), after(3600)));
@@ -36,13 +36,13 @@ pub async fn an_idle_runner_is_claimed_before_a_new_one_is_made(db: &Database) {
     let older = standby(&*db.store, after(1)).await;
     for expected in [older, younger] {
         let creation = db.store.create_session(new_session(), after(3)).await.unwrap();
-        let Creation::Created { session, runner, idle_since } = creation else { panic!("{creation:?}") };
-        assert_eq!((runner, idle_since.is_some()), (expected, true));
+        let Creation::Created { session, runner, idle } = creation else { panic!("{creation:?}") };
+        assert_eq!((runner, idle.is_some()), (expected, true));
         let runner = db.store.runner(expected).await.unwrap().unwrap();
         assert_eq!((runner.state, runner.session), (RunnerState::Claimed, Some(session.id)));
     }
     let creation = db.store.create_session(new_session(), after(3)).await.unwrap();
-    assert!(matches!(creation, Creation::Created { idle_since: None, .. }), "{creation:?}");
+    assert!(matches!(creation, Creation::Created { idle: None, .. }), "{creation:?}");
 }
 
 pub async fn where_only_an_idle_runner_will_do_nothing_is_created_without_one(db: &Database) {
@@ -56,10 +56,11 @@ pub async fn where_only_an_idle_runner_will_do_nothing_is_created_without_one(db
     assert_eq!(db.store.sessions(Filter::default()).await.unwrap(), []);
     assert_eq!(db.store.runners().await.unwrap(), []);
     // Neither the key nor the rate was touched.
-    let idle = standby(&*db.store, start()).await;
+    let waiting = standby(&*db.store, start()).await;
     let creation = db.store.create_session(wanting(), after(1)).await.unwrap();
-    let Creation::Created { session, runner, idle_since } = creation else { panic!("{creation:?}") };
-    assert_eq!((runner, idle_since, session.runner, session.wire), (idle, Some(start()), Some(idle), Wire::TtyR1));
+    let Creation::Created { session, runner, idle: Some(idle) } = creation else { panic!("{creation:?}") };
+    assert_eq!((runner, idle.since), (waiting, start()));
+    assert_eq!((session.runner, session.wire), (Some(waiting), Wire::TtyR1));
     // A repeat needs no runner.
     let creation = db.store.create_session(wanting(), after(2)).await.unwrap();
     let Creation::Repeated(repeated) = creation else { panic!("{creation:?}") };
@@ -76,9 +77,9 @@ pub async fn twenty_creations_on_ten_idle_runners_claim_each_once(db: &Database)
     let mut claims: Vec<RunnerId> = Vec::new();
     let mut all = HashSet::new();
     for creation in creations {
-        let Creation::Created { runner, idle_since, .. } = creation.unwrap() else { panic!("not created") };
+        let Creation::Created { runner, idle, .. } = creation.unwrap() else { panic!("not created") };
         assert!(all.insert(runner), "{runner} serves two sessions");
-        claims.extend(idle_since.map(|_| runner));
+        claims.extend(idle.map(|_| runner));
     }
     assert_eq!(claims.len(), 10);
     assert_eq!(claims.into_iter().collect::<HashSet<_>>(), idle);

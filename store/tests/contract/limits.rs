@@ -77,10 +77,7 @@ pub async fn a_refused_creation_leaves_nothing_behind(db: &Database) {
     assert!(!db.store.token_waits(&new.token.jti, new.id, start()).await.unwrap());
     // Neither the rate nor the idempotency key nor the runner is used up.
     let creation = db.store.create_session(NewSession { max_sessions: None, ..new }, start()).await.unwrap();
-    assert!(
-        matches!(creation, Creation::Created { runner, idle_since: Some(_), .. } if runner == idle),
-        "{creation:?}"
-    );
+    assert!(matches!(creation, Creation::Created { runner, idle: Some(_), .. } if runner == idle), "{creation:?}");
 }
 
 pub async fn a_repeat_is_neither_limited_nor_counted(db: &Database) {

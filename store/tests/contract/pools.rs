@@ -21,8 +21,8 @@ async fn living(db: &Database) -> usize {
 
 async fn claim(db: &Database, now: Time) -> Option<RunnerId> {
     let creation = db.store.create_session(new_session(), now).await.unwrap();
-    let Creation::Created { runner, idle_since, .. } = creation else { panic!("{creation:?}") };
-    idle_since.map(|_| runner)
+    let Creation::Created { runner, idle, .. } = creation else { panic!("{creation:?}") };
+    idle.map(|_| runner)
 }
 
 pub async fn of_many_refills_at_once_no_more_are_added_than_are_missing(db: &Database) {
@@ -208,7 +208,7 @@ pub async fn of_claims_and_retirements_at_once_each_standby_goes_one_way(db: &Da
             return retired.into_iter().map(|retired| (retired.runner, false)).collect();
         }
         match store.create_session(new_session(), after(1)).await.unwrap() {
-            Creation::Created { runner, idle_since: Some(_), .. } => vec![(runner, true)],
+            Creation::Created { runner, idle: Some(_), .. } => vec![(runner, true)],
             _ => Vec::new(),
         }
     })

@@ -21,8 +21,7 @@ async fn two_hundred_simultaneous_creations_on_two_stores_stay_exact() {
     .await;
     let made: Vec<_> =
         creations.into_iter().filter(|creation| !matches!(creation, Creation::AtCapacity { .. })).collect();
-    let claims =
-        made.iter().filter(|creation| matches!(creation, Creation::Created { idle_since: Some(_), .. })).count();
+    let claims = made.iter().filter(|creation| matches!(creation, Creation::Created { idle: Some(_), .. })).count();
     assert_eq!((made.len(), claims), (40, 20));
     assert_eq!(db.store.sessions(Filter::default()).await.unwrap().len(), 40);
 }

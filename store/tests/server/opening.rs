@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use store::postgres::PostgresStore;
+use store::postgres::{Part, PostgresStore};
 use store::{SealKey, Store, StoreError};
 use testkit::postgres::Server;
 
@@ -29,6 +29,9 @@ async fn a_gateway_needs_few_rights() {
     let server = Server::shared().await.unwrap();
     let url = format!("postgres://gateway:gateway@127.0.0.1:{}/{}?sslmode=disable", server.port(), database.name);
     let gateway = open(&url).await.unwrap();
+    gateway.rehearse(Part::Gateway).await.unwrap();
+    let error = gateway.rehearse(Part::Controller).await.unwrap_err();
+    assert!(error.to_string().contains("42501"), "{error}");
     let (session, _) = create_ready(&store).await;
     let id = session.id;
     let jti = id.to_string();
