@@ -1,6 +1,56 @@
 //! Where figures come from: the machine, and the versions of what was measured on it.
 
 use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use procfs::{CurrentSI, KernelStats};
+
+/// How the processors have spent their time since the machine came up, in ticks.
+#[derive(Debug, Clone, Copy)]
+pub struct Processors {
+    idle: f64,
+    stolen: f64,
+    all: f64,
+}
+
+impl Processors {
+    pub fn now() -> Result<Self> {
+        let of = KernelStats::current()?.total;
+        let idle = of.idle + of.iowait.unwrap_or(0);
+        let stolen = of.steal.unwrap_or(0);
+        let busy = of.user + of.nice + of.system + of.irq.unwrap_or(0) + of.softirq.unwrap_or(0);
+        Ok(Self { idle: idle as f64, stolen: stolen as f64, all: (idle + stolen + busy) as f64 })
+    }
+
+    /// The share of the time since `earlier` in which the machine's host gave them to others.
+    pub fn stolen_since(self, earlier: Self) -> f64 {
+        (self.stolen - earlier.stolen) / (self.all - earlier.all).max(1.0)
+    }
+
+    fn idle_since(self, earlier: Self) -> f64 {
+        (self.idle - earlier.idle) / (self.all - earlier.all).max(1.0)
+    }
+}
+
+/// A machine on which a cluster waits for work is idle for more than this share of its time.
+const QUIET: f64 = 0.8;
+
+/// Waits until what was done before is over, also by others: until the machine has been quiet for a second. Where it never
+/// is, for half a minute.
+pub async fn come_to_rest() -> Result<()> {
+    let until = Instant::now() + Duration::from_secs(30);
+    let mut before = Processors::now()?;
+    while Instant::now() < until {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let now = Processors::now()?;
+        if now.idle_since(before) > QUIET {
+            return Ok(());
+        }
+        before = now;
+    }
+    Ok(())
+}
 
 /// Kernel, processor and cores, as one line each.
 pub fn describe() -> Vec<(&'static str, String)> {

@@ -13,7 +13,7 @@ use controller::launcher::kubernetes::{
     Folders, KubernetesConfig, KubernetesLauncher, PodSettings, PodTemplate, Resources,
 };
 use controller::launcher::{Condition, Launch, Launcher, Verdict};
-use futures_util::FutureExt;
+use futures_util::{FutureExt, StreamExt, stream};
 use k8s_openapi::api::apps::v1::DaemonSet;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Pod, ResourceQuota};
@@ -291,6 +291,34 @@ async fn the_image_is_kept_on_every_node_by_the_daemonset_that_we_offer() {
             })
             .await;
             assert!(world.launcher.alive().await.unwrap().is_empty(), "no runner of ours");
+        },
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn more_jobs_than_one_answer_has_are_all_found() {
+    on_cluster(
+        |_| {},
+        async |world| {
+            let made = stream::iter(0..510).map(async |_| {
+                let runner = RunnerId::new();
+                let labels = json!({ "app.kubernetes.io/instance": "launcher-test", "cliscale.dev/runner": runner });
+                let container = json!({ "name": "runner", "image": world.kubernetes.runner_image });
+                let pod = json!({ "spec": { "restartPolicy": "Never", "containers": [container] } });
+                // Its pod is never made.
+                let job = json!({
+                    "metadata": { "name": format!("cliscale-runner-{runner}"), "labels": labels },
+                    "spec": { "suspend": true, "template": pod },
+                });
+                world.kubernetes.create::<Job>(job).await.unwrap();
+                runner
+            });
+            let mut made: Vec<RunnerId> = made.buffer_unordered(16).collect().await;
+            let mut alive = world.launcher.alive().await.unwrap();
+            made.sort();
+            alive.sort();
+            assert_eq!(alive, made);
         },
     )
     .await;

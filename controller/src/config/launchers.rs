@@ -46,7 +46,8 @@ pub(super) struct LauncherFlags {
     /// Tells this installation's Jobs from those of others in the namespace (app.kubernetes.io/instance).
     #[arg(long, env = "CLISCALE_KUBERNETES_INSTANCE", value_name = "NAME", default_value = "cliscale")]
     kubernetes_instance: String,
-    /// Seconds between two full lists of Jobs and pods, which find what a watch has lost.
+    /// Seconds between two full lists of Jobs and pods, which find what a watch has lost; 30 ms for each of them if that is
+    /// more.
     #[arg(long, env = "CLISCALE_KUBERNETES_LIST_SECS", value_name = "SECONDS", default_value = "30")]
     kubernetes_list_secs: String,
     /// The image of runners' pods.

@@ -48,6 +48,11 @@ impl Kubernetes {
         Ok(Some(Self { client, namespace, host, runner_image, kubeconfig }))
     }
 
+    /// How the cluster is reached, for another client with all rights.
+    pub async fn config(&self) -> Result<Config> {
+        Ok(Config::from_custom_kubeconfig(self.kubeconfig.clone(), &KubeConfigOptions::default()).await?)
+    }
+
     /// The same cluster with a new namespace.
     pub async fn with_namespace(&self, test: &str) -> Result<Self> {
         let id = uuid::Uuid::new_v4().simple().to_string();

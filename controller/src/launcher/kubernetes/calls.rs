@@ -1,6 +1,7 @@
 //! Calls to the API server: bounded in time, tried again where that is worth it, and told apart by whether it was away
 //! or refused.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,10 +15,11 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::Client;
 use kube::api::{DeleteParams, GetParams, ListParams, Patch, PatchParams, PostParams, Preconditions, Resource};
 use kube::core::{ObjectList, PartialObjectMeta, Request as Build, Status};
-use serde::de::DeserializeOwned;
+use serde::Deserialize;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use session::{RunnerId, SessionId};
 
-use super::job::{INSTANCE_LABEL, RUNNER_LABEL, SESSION_LABEL, STANDBY_LABEL, runner_of};
+use super::job::{INSTANCE_LABEL, RUNNER_LABEL, SESSION_LABEL, STANDBY_LABEL};
 use super::judge::bounded;
 use super::pod::SAFE_TO_EVICT;
 use super::reach::{Reach, jittered};
@@ -27,6 +29,46 @@ use crate::launcher::LaunchError;
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
 /// Between two probes while it is away, at most.
 const PROBE_EVERY: Duration = Duration::from_secs(5);
+
+/// Jobs that one answer has at most.
+const PAGE: u32 = 500;
+
+/// What is read of a list of Jobs, of which there may be thousands: most of it, the record of who wrote which field, is
+/// skipped.
+#[derive(Deserialize)]
+struct JobsPage {
+    metadata: PageMeta,
+    items: Vec<ListedJob>,
+}
+
+#[derive(Deserialize)]
+struct PageMeta {
+    #[serde(rename = "continue")]
+    next: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct ListedJob {
+    metadata: ListedMeta,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ListedMeta {
+    deletion_timestamp: Option<IgnoredAny>,
+    #[serde(default)]
+    labels: HashMap<String, String>,
+}
+
+impl ListedJob {
+    /// Whose it is, unless it is being deleted.
+    fn staying(&self) -> Option<RunnerId> {
+        match self.metadata.deletion_timestamp {
+            None => self.metadata.labels.get(RUNNER_LABEL)?.parse().ok(),
+            Some(_) => None,
+        }
+    }
+}
 
 /// Why a call came to nothing.
 #[derive(Debug, thiserror::Error)]
@@ -108,15 +150,21 @@ impl Calls {
     }
 
     /// The runners whose Jobs exist and are not being deleted, as the API server knows it now: a list without a
-    /// version is never older than the call. Only metadata is asked for.
+    /// version is never older than the call, and all of its pages are of one moment. Only metadata is asked for.
     pub async fn existing_jobs(&self) -> Result<Vec<RunnerId>, Failure> {
-        let own = ListParams::default().labels(&self.own);
-        let request = self.jobs.list_metadata(&own).map_err(Failure::nonsense)?;
-        // Once: the reconciler comes again soon.
-        let body = self.note(self.once(request).await)?;
-        let jobs: ObjectList<PartialObjectMeta<Job>> = read(&body)?;
-        let staying = jobs.items.iter().filter(|job| job.metadata.deletion_timestamp.is_none());
-        Ok(staying.filter_map(|job| runner_of(&job.metadata)).collect())
+        let mut page = ListParams::default().labels(&self.own).limit(PAGE);
+        let mut staying = Vec::new();
+        loop {
+            let request = self.jobs.list_metadata(&page).map_err(Failure::nonsense)?;
+            // Once: the reconciler comes again soon.
+            let body = self.note(self.once(request).await)?;
+            let listed: JobsPage = read(&body)?;
+            staying.extend(listed.items.iter().filter_map(ListedJob::staying));
+            match listed.metadata.next {
+                Some(next) if !next.is_empty() => page = page.continue_token(&next),
+                _ => return Ok(staying),
+            }
+        }
     }
 
     /// Says on a standby's pod whose it is now, and that it must not be taken away any more.
@@ -230,4 +278,28 @@ fn wait_of(headers: &HeaderMap) -> Option<Duration> {
 
 fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Failure> {
     serde_json::from_slice(body).map_err(Failure::nonsense)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_page_those_are_read_that_stay_and_where_the_next_one_is() {
+        let (staying, going) = (RunnerId::new(), RunnerId::new());
+        let body = serde_json::json!({
+            "kind": "PartialObjectMetadataList",
+            "metadata": {"resourceVersion": "7", "continue": "next", "remainingItemCount": 3},
+            "items": [
+                {"metadata": {"name": "a", "labels": {RUNNER_LABEL: staying}, "managedFields": [{"fieldsV1": {"f:spec": {}}}]}},
+                {"metadata": {"name": "b", "labels": {RUNNER_LABEL: going}, "deletionTimestamp": "2030-01-01T00:00:00Z"}},
+                {"metadata": {"name": "c"}},
+            ],
+        });
+        let page: JobsPage = read(body.to_string().as_bytes()).unwrap();
+        assert_eq!(page.metadata.next.as_deref(), Some("next"));
+        assert_eq!(page.items.iter().filter_map(ListedJob::staying).collect::<Vec<_>>(), [staying]);
+        let last: JobsPage = read(br#"{"metadata": {}, "items": []}"#).unwrap();
+        assert!(last.metadata.next.is_none() && last.items.is_empty());
+    }
 }

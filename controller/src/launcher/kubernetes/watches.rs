@@ -23,6 +23,10 @@ use super::judge::{JobFacts, PodFacts, bounded};
 use super::reach::{Reach, jittered};
 use super::sights::Sights;
 
+/// What lies between two lists at least, for each object: ten thousand pods, a hundred megabytes, are listed every five
+/// minutes. What a watch has lost is found by the reconciler before that, in the list of what exists.
+const LISTED_EACH: Duration = Duration::from_millis(30);
+
 /// A kind that is watched: how its objects go into the cache.
 pub(super) trait Watched:
     Resource<DynamicType = ()> + Clone + DeserializeOwned + std::fmt::Debug + Send + 'static
@@ -93,7 +97,7 @@ impl Watched for Refusal {
 enum Broken {
     #[error("{0}")]
     Watch(#[from] watcher::Error),
-    #[error("the list took longer than {0:?}")]
+    #[error("nothing of the list came for {0:?}")]
     Slow(Duration),
     #[error("the watch ended")]
     Ended,
@@ -185,17 +189,25 @@ impl Watch {
             }
             match event {
                 Event::Init => listed.clear(),
-                Event::InitApply(object) => listed.extend(self.note(&object, K::seen)),
+                Event::InitApply(object) => {
+                    listed.extend(self.note(&object, K::seen));
+                    until = Instant::now() + self.list_timeout;
+                }
                 Event::InitDone => {
                     K::listed(&self.sights, &listed);
-                    listed = HashSet::new();
                     complete = true;
-                    until = Instant::now() + jittered(self.list_every, 0.8, 1.2);
+                    until = Instant::now() + jittered(self.pause_after(listed.len()), 0.8, 1.2);
+                    listed = HashSet::new();
                 }
                 Event::Apply(object) => drop(self.note(&object, K::seen)),
                 Event::Delete(object) => drop(self.note(&object, K::gone)),
             }
         }
+    }
+
+    /// From a list of so many objects to the next.
+    fn pause_after(&self, listed: usize) -> Duration {
+        self.list_every.max(LISTED_EACH * u32::try_from(listed).unwrap_or(u32::MAX))
     }
 
     fn note<K: Watched>(&self, object: &K, how: impl Fn(&K, RunnerId, &Sights)) -> Option<RunnerId> {
