@@ -19,7 +19,7 @@ const { values: options } = parseArgs({
 });
 const runs = options.smoke ? 1 : Number(options.runs);
 // wetty takes more than a minute for one.
-const PEERS_RUNS = 2;
+const PEERS_RUNS = 1;
 const bytes = options.smoke ? 200_000 : 100_000_000;
 process.env.CLISCALE_BIN ??= 'target/release/cliscale';
 

@@ -8,7 +8,8 @@ use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
-use bench::{OURS, Options, Row, machine};
+use bench::machine::{self, Processors};
+use bench::{OURS, Options, Row};
 use clap::Parser;
 
 /// Each has a program that is called `bench-` and its name, beside this one, and gives a section.
@@ -30,7 +31,8 @@ fn main() -> Result<()> {
         writeln!(page, "- {what}: {said}")?;
     }
     writeln!(page, "- date: {}", machine::line_of(Command::new("date").args(["-u", "+%F"])))?;
-    let mut failures = Vec::new();
+    let (mut failures, mut sections) = (Vec::new(), String::new());
+    let (began_all, before) = (Instant::now(), Processors::now()?);
     for (name, title) in PARTS {
         if !options.wants(name) || (name == "cluster" && !has_cluster(&options)) {
             continue;
@@ -39,14 +41,18 @@ fn main() -> Result<()> {
         let (rows, failure) = measure(program(&folder, name), &options).with_context(|| format!("bench-{name}"))?;
         eprintln!("bench-{name}: {} rows after {} s", rows.len(), began.elapsed().as_secs());
         if !rows.is_empty() {
-            write!(page, "\n## {title}\n\n{}", table(&rows))?;
+            write!(sections, "\n## {title}\n\n{}", table(&rows))?;
         }
         // What was measured is kept, whatever became of the rest.
         if let Some(failure) = failure.or_else(|| (rows.is_empty() && name != PAGE).then(|| "no rows".to_owned())) {
-            writeln!(page, "\nNot all of it could be measured: {failure}.")?;
+            writeln!(sections, "\nNot all of it could be measured: {failure}.")?;
             failures.push(format!("bench-{name}: {failure}"));
         }
     }
+    let stolen = 100.0 * Processors::now()?.stolen_since(before);
+    writeln!(page, "- host: took {stolen:.1} % of the processors meanwhile")?;
+    writeln!(page, "- runs: {} of each, in {:.1} minutes", options.runs(), began_all.elapsed().as_secs_f64() / 60.0)?;
+    page += &sections;
     if !options.smoke && options.only.is_none() {
         std::fs::write(FILE, page).context(FILE)?;
     } else {

@@ -14,7 +14,7 @@ use crate::subject::{Peers, Subject};
 
 /// Read before anything is measured: a flood's first moments are spent on filling the runner's memory.
 const BEFORE: u64 = 40 << 20;
-const MEASURED: u64 = 60 << 20;
+const MEASURED: u64 = 40 << 20;
 
 pub async fn measure(bench: &Bench) -> Result<()> {
     let program = std::env::current_exe()?.with_file_name("cliscale-runner");

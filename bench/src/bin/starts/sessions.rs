@@ -16,8 +16,8 @@ const FEW: usize = 100;
 const MANY: usize = 10_000;
 /// Sessions that start at the same time.
 const AT_ONCE: usize = 16;
-/// At least what lies between two heartbeats of each.
-const WATCHED: Duration = Duration::from_secs(60);
+/// How long the few are watched, and the many: at least what lies between two heartbeats of each.
+const WATCHED: [Duration; 2] = [Duration::from_secs(20), Duration::from_secs(60)];
 /// What the cost of a change may differ by without depending on how many sessions there are.
 const THE_SAME: f64 = 1.2;
 
@@ -34,9 +34,9 @@ pub async fn measure(options: &Options) -> Result<()> {
 async fn measure_all(options: &Options, installation: &Installation, fleet: &Rc<Fleet>) -> Result<()> {
     let (few, many) = (options.size(FEW, 5), options.size(MANY, 20));
     fill(installation, fleet, few).await?;
-    let beside_few = Beside::measure(options, installation, fleet, few).await?;
+    let beside_few = Beside::measure(options, installation, fleet, few, WATCHED[0]).await?;
     fill(installation, fleet, many).await?;
-    let beside_many = Beside::measure(options, installation, fleet, many).await?;
+    let beside_many = Beside::measure(options, installation, fleet, many, WATCHED[1]).await?;
     let row = |measure: String, unit: &str, sample: f64| Row::new(measure, OURS, unit).samples([sample]);
     let named = |what: &str| format!("{many} running sessions: {what}");
     row(named("controller's resident memory"), "MiB", beside_many.resident_mib).goal(Goal::at_most(200.0)).print();
@@ -95,9 +95,10 @@ impl Beside {
         installation: &Installation,
         fleet: &Rc<Fleet>,
         running: usize,
+        watched: Duration,
     ) -> Result<Self> {
         let (began, before, beats) = (Instant::now(), installation.spent()?, fleet.heartbeats());
-        tokio::time::sleep(options.size(WATCHED, Duration::from_millis(500))).await;
+        tokio::time::sleep(options.size(watched, Duration::from_millis(500))).await;
         let a_second = installation.spent()?.since(before).a_second_of(began.elapsed());
         let heartbeats_a_second = (fleet.heartbeats() - beats) as f64 / began.elapsed().as_secs_f64();
         let resident_mib = installation.resident_mib()?;
