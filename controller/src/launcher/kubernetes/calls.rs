@@ -38,7 +38,8 @@ const PAGE: u32 = 500;
 #[derive(Deserialize)]
 struct JobsPage {
     metadata: PageMeta,
-    items: Vec<ListedJob>,
+    /// `null` where there are none.
+    items: Option<Vec<ListedJob>>,
 }
 
 #[derive(Deserialize)]
@@ -159,7 +160,7 @@ impl Calls {
             // Once: the reconciler comes again soon.
             let body = self.note(self.once(request).await)?;
             let listed: JobsPage = read(&body)?;
-            staying.extend(listed.items.iter().filter_map(ListedJob::staying));
+            staying.extend(listed.items.iter().flatten().filter_map(ListedJob::staying));
             match listed.metadata.next {
                 Some(next) if !next.is_empty() => page = page.continue_token(&next),
                 _ => return Ok(staying),
@@ -298,8 +299,10 @@ mod tests {
         });
         let page: JobsPage = read(body.to_string().as_bytes()).unwrap();
         assert_eq!(page.metadata.next.as_deref(), Some("next"));
-        assert_eq!(page.items.iter().filter_map(ListedJob::staying).collect::<Vec<_>>(), [staying]);
-        let last: JobsPage = read(br#"{"metadata": {}, "items": []}"#).unwrap();
-        assert!(last.metadata.next.is_none() && last.items.is_empty());
+        assert_eq!(page.items.iter().flatten().filter_map(ListedJob::staying).collect::<Vec<_>>(), [staying]);
+        for none in ["[]", "null"] {
+            let last: JobsPage = read(format!(r#"{{"metadata": {{}}, "items": {none}}}"#).as_bytes()).unwrap();
+            assert!(last.metadata.next.is_none() && last.items.iter().flatten().next().is_none());
+        }
     }
 }
