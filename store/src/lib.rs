@@ -20,7 +20,7 @@ use tokio::sync::broadcast;
 
 pub use access::{ApiKey, AuditEntry, Entrance, NewApiKey, NewTicket, NewToken, Return, TicketOutcome};
 pub use pools::{Hold, PoolRecord, PoolTarget, Refill, Retired};
-pub use records::{Filter, Pruned, Retention, Route, RunnerRecord, RunnerState, SessionRecord};
+pub use records::{ActiveSession, Filter, Pruned, Retention, Route, RunnerRecord, RunnerState, SessionRecord};
 pub use runners::{Assignment, Beat, NewRunner, ReadyOutcome, ReadyRunner, Replacement, RunnerCall};
 pub use seal::{SealError, SealKey};
 pub use sessions::{Advance, Creation, EndOutcome, Extension, Idempotency, Idle, NewSession, Placement, Rate};
@@ -76,6 +76,8 @@ pub trait Store: Send + Sync + 'static {
     async fn session(&self, id: SessionId) -> Result<Option<SessionRecord>>;
     /// Newest first.
     async fn sessions(&self, filter: Filter) -> Result<Vec<SessionRecord>>;
+    /// All that have not ended, in any order.
+    async fn active_sessions(&self) -> Result<Vec<ActiveSession>>;
     /// Records that the session has come to `stage`, unless it is past it or `epoch` is not its own. The session's
     /// secrets are dropped from `assigned` on, since the runner has them. `Stage::Ended` is an error here: [`Store::end`]
     /// takes the reason with it.

@@ -41,6 +41,28 @@ impl SessionRecord {
     pub fn max_expires_at(&self) -> Time {
         self.created_at.saturating_add(Duration::from_secs(self.spec.max_ttl_secs())).unwrap_or(Time::MAX)
     }
+
+    /// What there is to watch about it; `None` once it has ended.
+    pub fn active(&self) -> Option<ActiveSession> {
+        let &Self { id, stage, wire, runner, epoch, expires_at, active_at, .. } = self;
+        let active =
+            ActiveSession { id, stage, wire, runner, epoch, expires_at, active_at, idle_secs: self.spec.idle_secs };
+        self.ended.is_none().then_some(active)
+    }
+}
+
+/// What there is to watch about a session that has not ended: of these there may be ten thousand at a time.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ActiveSession {
+    pub id: SessionId,
+    pub stage: Stage,
+    pub wire: Wire,
+    pub runner: Option<RunnerId>,
+    pub epoch: u64,
+    pub expires_at: Time,
+    pub active_at: Time,
+    /// How long nobody may be attached and nothing be printed.
+    pub idle_secs: u64,
 }
 
 /// Where a runner is.
@@ -108,8 +130,6 @@ pub struct Filter {
     /// At most this many; 0 means all.
     pub limit: u32,
     pub state: Option<SessionState>,
-    /// Leave out the ended ones.
-    pub active: bool,
     /// Only sessions that carry all of these.
     pub labels: BTreeMap<String, String>,
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use session::runner_api::End;
 use session::{EndReason, Ended, RunnerId, SessionId};
-use store::{EndOutcome, Filter, ReadyRunner, RunnerState, SessionRecord, StoreError, Time};
+use store::{ActiveSession, EndOutcome, ReadyRunner, RunnerState, StoreError, Time};
 
 use super::Lifecycle;
 use super::busy::Work;
@@ -97,7 +97,7 @@ impl Lifecycle {
     pub async fn end_all(self: &Arc<Self>, reason: EndReason, deadline: Duration) {
         self.closing.store(true, Ordering::SeqCst);
         let ending = async {
-            match self.store.sessions(Filter { active: true, ..Filter::default() }).await {
+            match self.store.active_sessions().await {
                 Ok(sessions) => drop(join_all(sessions.iter().map(|session| self.end_and_tell(session, reason))).await),
                 Err(error) => tracing::error!(%error, "the sessions to be ended cannot be listed"),
             }
@@ -118,7 +118,7 @@ impl Lifecycle {
         }
     }
 
-    async fn end_and_tell(self: &Arc<Self>, session: &SessionRecord, reason: EndReason) {
+    async fn end_and_tell(self: &Arc<Self>, session: &ActiveSession, reason: EndReason) {
         let ended = Ended::because(reason, "the server stopped");
         match self.store.end(session.id, None, ended, Time::now()).await {
             Ok(outcome) => drop(self.note(outcome)),

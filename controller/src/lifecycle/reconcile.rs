@@ -13,7 +13,8 @@ use std::time::{Duration, Instant};
 
 use session::frames::Wire;
 use session::{EndReason, Ended, RunnerId, SessionId, Stage};
-use store::{Filter, RunnerRecord, RunnerState, SessionRecord, StoreError, Time};
+use store::{ActiveSession, RunnerRecord, RunnerState, StoreError, Time};
+use tokio::task::yield_now;
 
 use super::Lifecycle;
 use super::busy::Work;
@@ -23,10 +24,13 @@ const NEVER_CALLED: &str = "the runner never called home";
 const NEVER_LAUNCHED: &str = "no runner could be launched";
 const LOST: &str = "the runner is gone";
 
+/// Sessions or runners that are judged before others have their turn.
+const IN_A_ROW: usize = 64;
+
 /// What one look saw.
 struct View {
     now: Time,
-    sessions: HashMap<SessionId, SessionRecord>,
+    sessions: HashMap<SessionId, ActiveSession>,
     runners: Vec<RunnerRecord>,
     /// Theirs, since each session is asked whether its own is among them.
     known: HashSet<RunnerId>,
@@ -51,10 +55,12 @@ impl Lifecycle {
     async fn reconcile_with(self: &Arc<Self>, grace: Duration) -> Result<usize, StoreError> {
         let view = self.look().await.inspect_err(|_| *self.heard_since() = None)?;
         self.metrics.show_runners(&view.runners);
-        for session in view.sessions.values() {
+        for (number, session) in view.sessions.values().enumerate() {
+            give_way(number).await;
             self.judge_session(session, &view).await?;
         }
-        for runner in &view.runners {
+        for (number, runner) in view.runners.iter().enumerate() {
+            give_way(number).await;
             self.judge_runner(runner, &view, grace).await?;
         }
         self.destroy_strangers(&view);
@@ -63,7 +69,7 @@ impl Lifecycle {
 
     async fn look(&self) -> Result<View, StoreError> {
         let before = self.alive().await;
-        let sessions = self.store.sessions(Filter { active: true, ..Filter::default() }).await?;
+        let sessions = self.store.active_sessions().await?;
         let runners = self.store.runners().await?;
         let after = self.alive().await;
         Ok(View {
@@ -101,7 +107,7 @@ impl Lifecycle {
         }
     }
 
-    async fn judge_session(self: &Arc<Self>, session: &SessionRecord, view: &View) -> Result<(), StoreError> {
+    async fn judge_session(self: &Arc<Self>, session: &ActiveSession, view: &View) -> Result<(), StoreError> {
         let timing = &self.config.timing;
         let end = |reason, message: &str| self.end_as(session.id, Some(session.epoch), Ended::because(reason, message));
         if passed(session.expires_at, timing.expiry_margin, view.now) {
@@ -114,7 +120,7 @@ impl Lifecycle {
             }
             return Ok(());
         }
-        let idle = Duration::from_secs(session.spec.idle_secs) + timing.idle_margin;
+        let idle = Duration::from_secs(session.idle_secs) + timing.idle_margin;
         // Right after the database or this controller was away, nobody knows who was attached meanwhile.
         let known = view.heard_for >= timing.idle_margin;
         if session.stage == Stage::Running && known && passed(session.active_at, idle, view.now) {
@@ -138,10 +144,10 @@ impl Lifecycle {
         };
         // A session that is not among the active ones has ended, or was created since.
         let session = match view.sessions.get(&id) {
-            Some(session) => Some(session.clone()),
-            None => self.store.session(id).await?,
+            Some(&session) => Some(session),
+            None => self.store.session(id).await?.and_then(|session| session.active()),
         };
-        let Some(session) = session.filter(|session| session.ended.is_none()) else {
+        let Some(session) = session else {
             return self.judge_leftover(runner, id, view).await;
         };
         if session.wire == Wire::Tty {
@@ -151,7 +157,9 @@ impl Lifecycle {
             self.conclude_missing(runner.id, grace).await?;
         } else if self.was_never_launched(runner, view) {
             tracing::warn!(session = %session.id, runner = %runner.id, "nobody launched a runner; launching another");
-            self.replace(session, runner.id, NEVER_LAUNCHED).await?;
+            if let Some(session) = self.store.session(id).await? {
+                self.replace(session, runner.id, NEVER_LAUNCHED).await?;
+            }
             return Ok(());
         } else if self.is_overdue(runner, view) {
             let why = if runner.handle.is_some() { NEVER_CALLED } else { NEVER_LAUNCHED };
@@ -259,6 +267,13 @@ impl Lifecycle {
 
     fn is_overdue(&self, runner: &RunnerRecord, view: &View) -> bool {
         runner.state == RunnerState::Booting && passed(runner.created_at, self.config.boot_deadline, view.now)
+    }
+}
+
+/// Lets others have their turn every now and then: nothing has to be waited for where nothing is to be done.
+async fn give_way(number: usize) {
+    if number % IN_A_ROW == IN_A_ROW - 1 {
+        yield_now().await;
     }
 }
 

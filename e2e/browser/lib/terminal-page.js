@@ -15,6 +15,15 @@ const BETWEEN_PAGES = /Not attached to an active page/;
 const LOADS = 5;
 const PAUSE_MS = 200;
 
+/** In the page: WebGL is drawn in software, under another name. */
+function nameGpu() {
+  const { getParameter } = WebGL2RenderingContext.prototype;
+  const UNMASKED_RENDERER = 0x9246;
+  WebGL2RenderingContext.prototype.getParameter = function (name) {
+    return name === UNMASKED_RENDERER ? 'a GPU' : getParameter.call(this, name);
+  };
+}
+
 export class TerminalPage {
   /** Complaints: console errors, exceptions, violations of the content security policy. */
   complaints = [];
@@ -35,9 +44,10 @@ export class TerminalPage {
     page.on('websocket', (socket) => this.requests.push(socket.url()));
   }
 
-  /** In a browser context of its own, as another person's would be. */
-  static async open(browser, url, options = {}) {
+  /** In a browser context of its own, as another person's would be. `gpu`: in a browser that says it has one. */
+  static async open(browser, url, { gpu = false, ...options } = {}) {
     const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, ...options });
+    if (gpu) await context.addInitScript(nameGpu);
     const terminal = new TerminalPage(await context.newPage());
     await terminal.load(() => terminal.page.goto(url));
     return terminal;

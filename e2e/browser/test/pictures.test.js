@@ -40,28 +40,30 @@ describe('pictures', { skip: noChromium }, () => {
   const draws = (terminal, colour) => until(async () => (await dots(terminal, colour)) > 500, async () => `${await dots(terminal, colour)} dots`);
   const loaded = (terminal) => terminal.requests.filter((url) => url.includes('addon-image')).length;
 
-  test('of both kinds are drawn, again after a reload, and loaded for only when the first one comes', async () => {
-    const session = await on.server.create({ install_cmd: '', command: `node -e "${PROGRAM}"` });
-    const terminal = await TerminalPage.open(on.browser, session.terminalUrl);
-    await terminal.shows(/ready/);
-    await terminal.reaches(({ presence }) => presence?.holds, 'with the keyboard');
-    await terminal.type('d');
-    await terminal.shows(/got "\\u001b\[\?62;4;[0-9;]*c"/);
-    assert.equal(loaded(terminal), 0);
-    await terminal.type('s');
-    await terminal.shows(/did "s"/);
-    await draws(terminal, RED);
-    await terminal.type('i');
-    await terminal.shows(/did "i"/);
-    await draws(terminal, BLUE);
-    assert.equal(loaded(terminal), 1);
-    await terminal.reload();
-    await terminal.shows(/did "i"/);
-    await draws(terminal, RED);
-    await draws(terminal, BLUE);
-    terminal.isQuiet();
-    await terminal.close();
-  });
+  for (const [name, gpu] of [['without a GPU', false], ['with one', true]]) {
+    test(`of both kinds are drawn, again after a reload, and loaded for only when the first one comes: ${name}`, async () => {
+      const session = await on.server.create({ install_cmd: '', command: `node -e "${PROGRAM}"` });
+      const terminal = await TerminalPage.open(on.browser, session.terminalUrl, { gpu });
+      await terminal.shows(/ready/);
+      await terminal.reaches(({ presence }) => presence?.holds, 'with the keyboard');
+      await terminal.type('d');
+      await terminal.shows(/got "\\u001b\[\?62;4;[0-9;]*c"/);
+      assert.equal(loaded(terminal), 0);
+      await terminal.type('s');
+      await terminal.shows(/did "s"/);
+      await draws(terminal, RED);
+      await terminal.type('i');
+      await terminal.shows(/did "i"/);
+      await draws(terminal, BLUE);
+      assert.equal(loaded(terminal), 1);
+      await terminal.reload();
+      await terminal.shows(/did "i"/);
+      await draws(terminal, RED);
+      await draws(terminal, BLUE);
+      terminal.isQuiet();
+      await terminal.close();
+    });
+  }
 
   test('are done without where they cannot be loaded: the terminal goes on', async () => {
     const session = await on.server.create({ install_cmd: '', command: `node -e "${PROGRAM}"` });

@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { noChromium } from '../lib/chromium.js';
+import { DESK, picture } from '../lib/picture.js';
 import { stage } from '../lib/stage.js';
 import { TerminalPage, until } from '../lib/terminal-page.js';
 
@@ -40,6 +41,20 @@ describe('a session in the browser', { skip: noChromium }, () => {
     terminal.isQuiet();
     await terminal.close();
   });
+
+  for (const [renderer, gpu] of [['webgl', true], ['dom', false]]) {
+    test(`is drawn by ${gpu ? 'a GPU, where the browser says that it has one' : 'the page, where WebGL would be played in software'}`, async () => {
+      const session = await on.server.create();
+      const terminal = await open(session.terminalUrl, { ...DESK, gpu });
+      await terminal.shows(QUESTION);
+      await terminal.reaches((state) => state.renderer === renderer, `drawn with ${renderer}`);
+      await picture(terminal, `desk-${renderer}`);
+      await terminal.type('yes\n');
+      assert.match(await terminal.says('#end'), /Finished/);
+      terminal.isQuiet();
+      await terminal.close();
+    });
+  }
 
   test('takes the token out of the address bar and out of the history', async () => {
     const session = await on.server.create();

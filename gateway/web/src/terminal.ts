@@ -6,6 +6,7 @@ import { UnicodeGraphemesAddon } from '@xterm/addon-unicode-graphemes';
 import { WebLinksAddon } from '@xterm/addon-web-links';
 import { Terminal, type ITheme } from '@xterm/xterm';
 import { Pictures } from './pictures';
+import { writeInPieces } from './pieces';
 import type { Size } from './protocol';
 import { chooseRenderer } from './renderer';
 import { userInputOf } from './user-input';
@@ -112,7 +113,7 @@ export class TerminalView {
 
   private put(bytes: Uint8Array | string, replay: boolean, parsed: () => void): void {
     this.pending.push(replay);
-    this.term.write(bytes, () => {
+    writeInPieces(this.term, bytes, () => {
       this.pending.shift();
       parsed();
     });

@@ -43,10 +43,10 @@ use self::notices::Listener;
 pub use self::rehearsal::Part;
 pub use self::url::{InvalidUrl, PostgresUrl, Roots, SslMode, Tls};
 use crate::{
-    Advance, ApiKey, Assignment, AuditEntry, Beat, Creation, Digest, EndOutcome, Entrance, Extension, Filter,
-    NewApiKey, NewRunner, NewSession, NewTicket, NewToken, PoolRecord, PoolTarget, Pruned, ReadyOutcome, ReadyRunner,
-    Refill, Replacement, Result, Retention, Retired, Return, Route, RunnerCall, RunnerRecord, SealKey, SessionRecord,
-    Store, Time,
+    ActiveSession, Advance, ApiKey, Assignment, AuditEntry, Beat, Creation, Digest, EndOutcome, Entrance, Extension,
+    Filter, NewApiKey, NewRunner, NewSession, NewTicket, NewToken, PoolRecord, PoolTarget, Pruned, ReadyOutcome,
+    ReadyRunner, Refill, Replacement, Result, Retention, Retired, Return, Route, RunnerCall, RunnerRecord, SealKey,
+    SessionRecord, Store, Time,
 };
 
 /// Changes that a slow reader may be behind before it loses some.
@@ -95,6 +95,10 @@ impl Store for PostgresStore {
 
     async fn sessions(&self, filter: Filter) -> Result<Vec<SessionRecord>> {
         self.database.read("listing sessions", filter, |db, filter| Box::pin(sessions::list(db, filter))).await
+    }
+
+    async fn active_sessions(&self) -> Result<Vec<ActiveSession>> {
+        self.database.read("listing active sessions", (), |db, ()| Box::pin(sessions::active(db))).await
     }
 
     async fn advance(&self, id: SessionId, epoch: u64, stage: Stage, now: Time) -> Result<Advance> {

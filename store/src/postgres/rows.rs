@@ -1,18 +1,21 @@
 //! Reading and writing columns: what the database's types mean in ours, and the rows that several files read.
 
 use std::borrow::Cow;
+use std::pin::pin;
 use std::str::FromStr;
 
 use deadpool_postgres::ClientWrapper;
-use futures_util::{StreamExt, TryStreamExt};
+use futures_util::TryStreamExt;
+use serde::Deserialize;
 use session::frames::Wire;
-use session::{Ended, RunnerId, SessionId, SessionSpec};
+use session::{Ended, RunnerId, SessionId};
+use tokio::task::yield_now;
 use tokio_postgres::Row;
 use tokio_postgres::types::{FromSql, ToSql};
 use uuid::Uuid;
 
 use super::failure::{Attempt, Failure};
-use crate::{Digest, RunnerRecord, RunnerState, SessionRecord, Time};
+use crate::{ActiveSession, Digest, RunnerRecord, RunnerState, SessionRecord, Time};
 
 pub(super) const SESSION: &str = "id, api_key, spec, stage, wire, runner_id, epoch, created_at, started_at, ended_at, \
                                   expires_at, active_at, end_reason, exit_code, end_signal, end_message";
@@ -22,7 +25,13 @@ pub(super) fn session_of(table: &str) -> String {
     SESSION.split(", ").map(|column| format!("{table}.{column}")).collect::<Vec<_>>().join(", ")
 }
 
+/// [`read_active`]'s.
+pub(super) const ACTIVE: &str = "id, spec, stage, wire, runner_id, epoch, expires_at, active_at";
+
 pub(super) const RUNNER: &str = "id, state, session_id, address, handle, pool, created_at, seen_at";
+
+/// Rows that are read before others have their turn: what comes from the network is looked for only then.
+const IN_A_ROW: usize = 32;
 
 pub(super) type Params<'p> = &'p [&'p (dyn ToSql + Sync)];
 
@@ -35,8 +44,15 @@ pub(super) async fn all<T>(
 ) -> Attempt<Vec<T>> {
     let statement = db.prepare_cached(sql).await?;
     // Each is read as it comes: there may be many.
-    let rows = db.query_raw(&statement, params.iter().copied()).await?;
-    rows.map(|row| read(&row?)).try_collect().await
+    let mut rows = pin!(db.query_raw(&statement, params.iter().copied()).await?);
+    let mut all = Vec::new();
+    while let Some(row) = rows.try_next().await? {
+        all.push(read(&row)?);
+        if all.len() % IN_A_ROW == 0 {
+            yield_now().await;
+        }
+    }
+    Ok(all)
 }
 
 /// The first row of a query, if there is one.
@@ -86,13 +102,35 @@ pub(super) async fn runner(db: &ClientWrapper, id: RunnerId) -> Attempt<Option<R
     first(db, &format!("SELECT {RUNNER} FROM runners WHERE id = $1"), &[&uuid(id)], read_runner).await
 }
 
-pub(super) fn read_session(row: &Row) -> Attempt<SessionRecord> {
+/// What of a session's specification has to be watched. The rest is passed over.
+#[derive(Deserialize)]
+struct WatchedSpec {
+    idle_secs: u64,
+}
+
+pub(super) fn read_active(row: &Row) -> Attempt<ActiveSession> {
+    let WatchedSpec { idle_secs } = spec(row)?;
+    Ok(ActiveSession {
+        id: id(row, "id")?,
+        stage: word(row, "stage")?,
+        wire: wire(row)?,
+        runner: maybe_id(row, "runner_id")?,
+        epoch: epoch(row)?,
+        expires_at: time(row, "expires_at")?,
+        active_at: time(row, "active_at")?,
+        idle_secs,
+    })
+}
+
+fn spec<'r, T: Deserialize<'r>>(row: &'r Row) -> Attempt<T> {
     let spec: &str = row.try_get("spec")?;
-    let spec: SessionSpec =
-        serde_json::from_str(spec).map_err(|error| Failure::Corrupt("sessions.spec", error.to_string()))?;
+    serde_json::from_str(spec).map_err(|error| Failure::Corrupt("sessions.spec", error.to_string()))
+}
+
+pub(super) fn read_session(row: &Row) -> Attempt<SessionRecord> {
     Ok(SessionRecord {
         id: id(row, "id")?,
-        spec,
+        spec: spec(row)?,
         stage: word(row, "stage")?,
         ended: read_ended(row)?,
         api_key: id(row, "api_key")?,

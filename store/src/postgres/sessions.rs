@@ -10,7 +10,7 @@ use super::failure::{Attempt, Failure};
 use super::lease::Lease;
 use super::rows::{self, execute, first, text, uuid};
 use super::{notices, runners};
-use crate::{Advance, EndOutcome, Extension, Filter, Route, SealKey, SessionRecord, Time};
+use crate::{ActiveSession, Advance, EndOutcome, Extension, Filter, Route, SealKey, SessionRecord, Time};
 
 /// What a condition compares with.
 type Value = Box<dyn ToSql + Sync + Send>;
@@ -22,15 +22,17 @@ pub(super) async fn list(db: &Lease, filter: &Filter) -> Attempt<Vec<SessionReco
     rows::all(db, &sql, &values, rows::read_session).await
 }
 
+pub(super) async fn active(db: &Lease) -> Attempt<Vec<ActiveSession>> {
+    let sql = format!("SELECT {} FROM sessions WHERE stage <> 'ended'", rows::ACTIVE);
+    rows::all(db, &sql, &[], rows::read_active).await
+}
+
 fn selection(filter: &Filter) -> (String, Vec<Value>) {
     let mut conditions = Vec::new();
     let mut values: Vec<Value> = Vec::new();
     if let Some(before) = filter.before {
         values.push(Box::new(uuid(before)));
         conditions.push(format!("id < ${}", values.len()));
-    }
-    if filter.active {
-        conditions.push("stage <> 'ended'".to_owned());
     }
     if let Some(state) = filter.state {
         let stages: Vec<_> =

@@ -31,10 +31,10 @@ use tokio::sync::broadcast;
 use self::failure::Attempt;
 use self::worker::Worker;
 use crate::{
-    Advance, ApiKey, Assignment, AuditEntry, Beat, Creation, Digest, EndOutcome, Entrance, Extension, Filter,
-    NewApiKey, NewRunner, NewSession, NewTicket, NewToken, PoolRecord, PoolTarget, Pruned, ReadyOutcome, ReadyRunner,
-    Refill, Replacement, Result, Retention, Retired, Return, Route, RunnerCall, RunnerRecord, SealKey, SessionRecord,
-    Store, StoreError, Time,
+    ActiveSession, Advance, ApiKey, Assignment, AuditEntry, Beat, Creation, Digest, EndOutcome, Entrance, Extension,
+    Filter, NewApiKey, NewRunner, NewSession, NewTicket, NewToken, PoolRecord, PoolTarget, Pruned, ReadyOutcome,
+    ReadyRunner, Refill, Replacement, Result, Retention, Retired, Return, Route, RunnerCall, RunnerRecord, SealKey,
+    SessionRecord, Store, StoreError, Time,
 };
 
 /// Changes that a slow reader may be behind before it loses some.
@@ -134,6 +134,10 @@ impl Store for SqliteStore {
 
     async fn sessions(&self, filter: Filter) -> Result<Vec<SessionRecord>> {
         self.read("listing sessions", move |db, _| sessions::list(db, &filter)).await
+    }
+
+    async fn active_sessions(&self) -> Result<Vec<ActiveSession>> {
+        self.read("listing active sessions", |db, _| sessions::active(db)).await
     }
 
     async fn advance(&self, id: SessionId, epoch: u64, stage: Stage, now: Time) -> Result<Advance> {

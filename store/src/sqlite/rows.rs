@@ -3,11 +3,13 @@
 use std::str::FromStr;
 
 use rusqlite::{Connection, Params, Row};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use session::frames::Wire;
-use session::{Ended, RunnerId, SessionId, SessionSpec};
+use session::{Ended, RunnerId, SessionId};
 
 use super::failure::{Attempt, Failure};
-use crate::{Digest, RunnerRecord, RunnerState, SessionRecord, Time};
+use crate::{ActiveSession, Digest, RunnerRecord, RunnerState, SessionRecord, Time};
 
 pub(super) const SESSION: &str = "id, api_key, spec, stage, wire, runner_id, epoch, created_at, started_at, ended_at, \
                                   expires_at, active_at, end_reason, exit_code, end_signal, end_message";
@@ -16,6 +18,9 @@ pub(super) const SESSION: &str = "id, api_key, spec, stage, wire, runner_id, epo
 pub(super) fn session_of(table: &str) -> String {
     SESSION.split(", ").map(|column| format!("{table}.{column}")).collect::<Vec<_>>().join(", ")
 }
+
+/// [`read_active`]'s.
+pub(super) const ACTIVE: &str = "id, spec, stage, wire, runner_id, epoch, expires_at, active_at";
 
 pub(super) const RUNNER: &str = "id, state, session_id, address, handle, pool, created_at, seen_at";
 
@@ -57,13 +62,35 @@ pub(super) fn runner(db: &Connection, id: RunnerId) -> Attempt<Option<RunnerReco
     first(db, &format!("SELECT {RUNNER} FROM runners WHERE id = ?1"), [id.to_string()], read_runner)
 }
 
-pub(super) fn read_session(row: &Row<'_>) -> Attempt<SessionRecord> {
+/// What of a session's specification has to be watched. The rest is passed over.
+#[derive(Deserialize)]
+struct WatchedSpec {
+    idle_secs: u64,
+}
+
+pub(super) fn read_active(row: &Row<'_>) -> Attempt<ActiveSession> {
+    let WatchedSpec { idle_secs } = spec(row)?;
+    Ok(ActiveSession {
+        id: word(row, "id")?,
+        stage: word(row, "stage")?,
+        wire: wire(row)?,
+        runner: maybe_word(row, "runner_id")?,
+        epoch: epoch(row)?,
+        expires_at: time(row, "expires_at")?,
+        active_at: time(row, "active_at")?,
+        idle_secs,
+    })
+}
+
+fn spec<T: DeserializeOwned>(row: &Row<'_>) -> Attempt<T> {
     let spec: String = row.get("spec")?;
-    let spec: SessionSpec =
-        serde_json::from_str(&spec).map_err(|error| Failure::Corrupt("sessions.spec", error.to_string()))?;
+    serde_json::from_str(&spec).map_err(|error| Failure::Corrupt("sessions.spec", error.to_string()))
+}
+
+pub(super) fn read_session(row: &Row<'_>) -> Attempt<SessionRecord> {
     Ok(SessionRecord {
         id: word(row, "id")?,
-        spec,
+        spec: spec(row)?,
         stage: word(row, "stage")?,
         ended: read_ended(row)?,
         api_key: word(row, "api_key")?,

@@ -7,7 +7,7 @@ use session::{Ended, RunnerId, Secret, SessionId, Stage};
 use super::failure::{Attempt, Failure};
 use super::rows::{self, execute, first};
 use super::{Write, runners};
-use crate::{Advance, EndOutcome, Extension, Filter, Route, SealKey, SessionRecord, Time};
+use crate::{ActiveSession, Advance, EndOutcome, Extension, Filter, Route, SealKey, SessionRecord, Time};
 
 /// Newest first: ids sort by the time they were drawn.
 pub(super) fn list(db: &Connection, filter: &Filter) -> Attempt<Vec<SessionRecord>> {
@@ -16,9 +16,6 @@ pub(super) fn list(db: &Connection, filter: &Filter) -> Attempt<Vec<SessionRecor
     if let Some(before) = filter.before {
         conditions.push("id < ?".to_owned());
         values.push(Value::from(before.to_string()));
-    }
-    if filter.active {
-        conditions.push("stage <> 'ended'".to_owned());
     }
     if let Some(state) = filter.state {
         let stages: Vec<_> =
@@ -42,6 +39,11 @@ pub(super) fn list(db: &Connection, filter: &Filter) -> Attempt<Vec<SessionRecor
         values.push(Value::from(i64::from(filter.limit)));
     }
     rows::all(db, &sql, params_from_iter(values), rows::read_session)
+}
+
+pub(super) fn active(db: &Connection) -> Attempt<Vec<ActiveSession>> {
+    let sql = format!("SELECT {} FROM sessions WHERE stage <> 'ended'", rows::ACTIVE);
+    rows::all(db, &sql, [], rows::read_active)
 }
 
 pub(super) fn advance(db: &mut Write<'_>, id: SessionId, epoch: u64, stage: Stage, now: Time) -> Attempt<Advance> {

@@ -239,6 +239,7 @@ macro_rules! every_contract {
                 a_deadline_moves_to_later_and_never_back,
                 sessions_are_listed_newest_first_and_page_by_page,
                 sessions_are_listed_by_state,
+                of_active_sessions_only_what_is_watched_is_read,
                 sessions_are_listed_by_all_of_the_labels,
                 a_route_has_an_address_while_the_runner_is_there,
                 changes_are_told_after_they_are_made,
