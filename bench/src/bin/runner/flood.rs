@@ -16,7 +16,7 @@ use crate::peers::{Peer, Peers};
 
 /// Read before anything is measured: by then the runner's memory and its file are as full as they become.
 const BEFORE: u64 = 80 << 20;
-const MEASURED: u64 = 80 << 20;
+const MEASURED: u64 = 60 << 20;
 
 pub async fn measure(bench: &Bench) -> Result<()> {
     let peers = if bench.alone { Peers::none() } else { Peers::find()? };
