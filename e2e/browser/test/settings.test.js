@@ -82,14 +82,15 @@ describe('the settings', { skip: noChromium }, () => {
   test('give a screen reader the terminal’s text', async () => {
     const { terminal } = await open();
     const { page } = terminal;
-    assert.equal(await page.getByText('Shall I go ahead?').count(), 0);
+    const spoken = page.locator('.xterm-accessibility');
+    assert.equal(await spoken.getByText(/Shall I go ahead\?/).count(), 0);
     await openMenu(terminal);
     await page.getByLabel('Screen reader mode').check();
     await page.keyboard.press('Escape');
-    await page.locator('.xterm-accessibility').getByText(/Shall I go ahead\?/).first().waitFor({ state: 'attached' });
+    await spoken.getByText(/Shall I go ahead\?/).first().waitFor({ state: 'attached' });
     assert.equal((await options(terminal)).reader, true);
     await terminal.type('spoken\n');
-    await page.locator('.xterm-accessibility').getByText(/Considering "spoken"/).first().waitFor({ state: 'attached' });
+    await spoken.getByText(/Considering "spoken"/).first().waitFor({ state: 'attached' });
     terminal.isQuiet();
     await terminal.close();
   });
