@@ -41,7 +41,7 @@ async fn main() -> Result<()> {
         return many::look().await;
     }
     let options = Options::parse();
-    let runs = options.size(4 * options.runs(), 1);
+    let runs = options.size(3 * options.runs(), 1);
     if options.wants("cold") {
         cold(runs).await?;
     }
