@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use serde::Deserialize;
 use session::frames::Wire;
 use session::state::Ended;
 use session::{ApiKeyId, RunnerId, Secret, SessionId, SessionSpec, SessionState, Stage};
@@ -62,6 +63,12 @@ pub struct ActiveSession {
     pub expires_at: Time,
     pub active_at: Time,
     /// How long nobody may be attached and nothing be printed.
+    pub idle_secs: u64,
+}
+
+/// What of a session's stored specification an [`ActiveSession`] has. The rest is passed over.
+#[derive(Deserialize)]
+pub(crate) struct WatchedSpec {
     pub idle_secs: u64,
 }
 

@@ -26,7 +26,8 @@ fn main() -> Result<()> {
     let options = Options::parse();
     let folder = std::env::current_exe()?.parent().context("this program's folder")?.to_owned();
     let mut page = String::from("# Results\n\n");
-    page += "Written by `make bench`. Medians, with minimum and maximum in parentheses; peers ran in the same run.\n\n";
+    page += "Written by `make bench`. Medians, with minimum and maximum in parentheses where there are several; ";
+    page += "peers ran in the same run.\n\n";
     for (what, said) in machine::describe() {
         writeln!(page, "- {what}: {said}")?;
     }
@@ -51,7 +52,12 @@ fn main() -> Result<()> {
     }
     let stolen = 100.0 * Processors::now()?.stolen_since(before);
     writeln!(page, "- host: took {stolen:.1} % of the processors meanwhile")?;
-    writeln!(page, "- runs: {} of each, in {:.1} minutes", options.runs(), began_all.elapsed().as_secs_f64() / 60.0)?;
+    writeln!(
+        page,
+        "- runs: {} of each, but one of what takes long or does not scatter, in {:.1} minutes",
+        options.runs(),
+        began_all.elapsed().as_secs_f64() / 60.0
+    )?;
     page += &sections;
     if !options.smoke && options.only.is_none() {
         std::fs::write(FILE, page).context(FILE)?;

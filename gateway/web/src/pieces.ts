@@ -2,7 +2,7 @@
 
 import type { Terminal } from '@xterm/xterm';
 
-/** What a page that has just been loaded parses within a few frames. */
+/** With twice as much a flood's frames are later (`bench/page-flood.mjs`). */
 export const PIECE = 32 * 1024;
 
 /** `parsed`: once, when all of it is. */

@@ -15,6 +15,7 @@ use tokio_postgres::types::{FromSql, ToSql};
 use uuid::Uuid;
 
 use super::failure::{Attempt, Failure};
+use crate::records::WatchedSpec;
 use crate::{ActiveSession, Digest, RunnerRecord, RunnerState, SessionRecord, Time};
 
 pub(super) const SESSION: &str = "id, api_key, spec, stage, wire, runner_id, epoch, created_at, started_at, ended_at, \
@@ -100,12 +101,6 @@ pub(super) async fn known_session(db: &ClientWrapper, id: SessionId) -> Attempt<
 
 pub(super) async fn runner(db: &ClientWrapper, id: RunnerId) -> Attempt<Option<RunnerRecord>> {
     first(db, &format!("SELECT {RUNNER} FROM runners WHERE id = $1"), &[&uuid(id)], read_runner).await
-}
-
-/// What of a session's specification has to be watched. The rest is passed over.
-#[derive(Deserialize)]
-struct WatchedSpec {
-    idle_secs: u64,
 }
 
 pub(super) fn read_active(row: &Row) -> Attempt<ActiveSession> {

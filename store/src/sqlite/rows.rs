@@ -3,12 +3,12 @@
 use std::str::FromStr;
 
 use rusqlite::{Connection, Params, Row};
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use session::frames::Wire;
 use session::{Ended, RunnerId, SessionId};
 
 use super::failure::{Attempt, Failure};
+use crate::records::WatchedSpec;
 use crate::{ActiveSession, Digest, RunnerRecord, RunnerState, SessionRecord, Time};
 
 pub(super) const SESSION: &str = "id, api_key, spec, stage, wire, runner_id, epoch, created_at, started_at, ended_at, \
@@ -60,12 +60,6 @@ pub(super) fn known_session(db: &Connection, id: SessionId) -> Attempt<SessionRe
 
 pub(super) fn runner(db: &Connection, id: RunnerId) -> Attempt<Option<RunnerRecord>> {
     first(db, &format!("SELECT {RUNNER} FROM runners WHERE id = ?1"), [id.to_string()], read_runner)
-}
-
-/// What of a session's specification has to be watched. The rest is passed over.
-#[derive(Deserialize)]
-struct WatchedSpec {
-    idle_secs: u64,
 }
 
 pub(super) fn read_active(row: &Row<'_>) -> Attempt<ActiveSession> {

@@ -14,7 +14,7 @@ use crate::installation::{Creator, Installation};
 
 /// Clients that each wait for their answer before they ask again.
 const AT_ONCE: usize = 16;
-const EACH: Duration = Duration::from_secs(4);
+const EACH: Duration = Duration::from_secs(6);
 /// Connections that clients who do not wait for each other have.
 const CONNECTIONS: usize = 64;
 
